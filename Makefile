@@ -1,0 +1,49 @@
+# Two commands set everything up:  make demo   and   make test
+PYTHON  ?= python3
+VENV    ?= .venv
+OUT     ?= edgesafe-report
+# Extra arguments of pip, e.g. an index with CPU-only builds of torch.
+PIPARGS ?=
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIPARGS)
+
+.DELETE_ON_ERROR:
+.PHONY: demo test test-full check format clean
+
+# --- environments: one .venv, filled as far as a target needs it ---------------------------------
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# What a device needs: no torch.
+$(VENV)/.cpu: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[cpu]'
+	@touch $@
+
+# Everything: training, export, tests and the tools of `make check`.
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[test,check]'
+	@touch $(VENV)/.cpu $@
+
+# --- what a user runs ----------------------------------------------------------------------------
+demo: $(VENV)/.cpu
+	@$(BIN)/edgesafe demo --out $(OUT)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-full: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find runtime calib export train samples tests -name __pycache__ -prune -exec rm -rf {} +
