@@ -1,0 +1,261 @@
+"""Figures that carry their uncertainty: AUC, proportions, bootstrap, decision thresholds.
+
+Scores rise with danger throughout: an item is flagged when ``score > threshold``, and a label is
+true for unsafe. Numpy alone; no scipy on a device.
+
+* ``roc_auc``: Hanley & McNeil, "The meaning and use of the area under a ROC curve", Radiology 143
+  (1982): the AUC is the Mann-Whitney statistic, ties counted one half.
+* ``clopper_pearson``: Clopper & Pearson, "The use of confidence or fiducial limits illustrated in
+  the case of the binomial", Biometrika 26 (1934).
+* ``bootstrap_interval``: Efron, "Bootstrap methods: another look at the jackknife", Annals of
+  Statistics 7 (1979), percentile form.
+* ``threshold_at_fpr``: order statistics of the safe scores bound a quantile of their distribution
+  without assuming its shape; Wilks, "Determination of sample sizes for setting tolerance limits",
+  Annals of Mathematical Statistics 12 (1941).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgesafe.calib.beta import beta_quantile, regularized_beta
+from edgesafe.runtime.errors import DataError, UsageError
+from edgesafe.runtime.files import canonical_json, sha256_hex
+
+__all__ = [
+    "Rate",
+    "Threshold",
+    "bootstrap_interval",
+    "clopper_pearson",
+    "roc_auc",
+    "threshold_at_fpr",
+]
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A proportion with its Clopper-Pearson interval, over ``n`` items."""
+
+    value: float
+    interval: tuple[float, float]
+    n: int
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A decision threshold with everything needed to judge it; a manifest stores it as it is.
+
+    Attributes:
+        value: Flag an item when its score is above this.
+        interval: Two safe scores that hold the true ``1 - max_fpr`` quantile of safe scores with
+            ``confidence``; an end is the smallest or largest safe score where the sample is too
+            small to bound that side (``rule`` then says so).
+        confidence: Of ``interval`` and of both rates.
+        n: Scores used, safe and unsafe together.
+        fpr: Share of the safe scores that ``value`` flags.
+        miss_rate: Share of the unsafe scores that it does not flag.
+        rule: The rule in words.
+        data_sha256: Digest of the scores, to tell two calibrations apart.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    confidence: float
+    n: int
+    fpr: Rate
+    miss_rate: Rate
+    rule: str
+    data_sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``thresholds`` entry of a package manifest (lists, no tuples)."""
+        entry = asdict(self)
+        for part in (entry, entry["fpr"], entry["miss_rate"]):
+            part["interval"] = list(part["interval"])
+        return entry
+
+
+def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Return the probability that an unsafe item scores above a safe one, ties counted one half.
+
+    Args:
+        scores: Shape (n,), finite; higher is more unsafe.
+        labels: Shape (n,), true or 1 for unsafe.
+
+    Raises:
+        DataError: The shapes differ, a score is not finite, or one class is absent.
+    """
+    values = _finite(scores, "scores")
+    positive = np.asarray(labels).astype(bool)
+    if positive.shape != values.shape:
+        raise DataError(f"{values.size} scores but {positive.size} labels: one label per score")
+    n_positive = int(positive.sum())
+    n_negative = values.size - n_positive
+    if n_positive == 0 or n_negative == 0:
+        raise DataError("the AUC needs at least one safe and one unsafe score")
+    # Mid-ranks: tied scores share the mean of the ranks they cover.
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    mid_rank = np.cumsum(counts) - (counts - 1) / 2.0
+    rank_sum = float(mid_rank[inverse][positive].sum())
+    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact binomial interval for ``k`` events in ``n`` trials.
+
+    It covers the true rate with at least ``confidence`` for every rate; with no trials at all it
+    is (0, 1).
+
+    Raises:
+        UsageError: ``k`` is not in 0..n, or ``confidence`` is not inside (0, 1).
+    """
+    _check_share(confidence, "confidence")
+    if not 0 <= k <= n:
+        raise UsageError(f"{k} events in {n} trials: k must be in 0..n")
+    tail = (1 - confidence) / 2
+    low = beta_quantile(tail, k, n - k + 1) if k > 0 else 0.0
+    high = beta_quantile(1 - tail, k + 1, n - k) if k < n else 1.0
+    return low, high
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float],
+    *samples: ArrayLike,
+    confidence: float = 0.95,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a statistic of one or more samples.
+
+    Each sample is drawn again on its own, so ``bootstrap_interval(auc, safe, unsafe)`` keeps the
+    class sizes.
+
+    Args:
+        statistic: Called with one resampled array per sample.
+        *samples: Arrays resampled along their first axis.
+        confidence: Inside (0, 1).
+        repeats: Number of resamples.
+        seed: Of the resampling; the same seed gives the same interval.
+
+    Raises:
+        UsageError: ``confidence`` or ``repeats`` make no sense.
+        DataError: A sample is empty.
+    """
+    _check_share(confidence, "confidence")
+    if repeats < 1 or not samples:
+        raise UsageError("the bootstrap needs at least one sample and one repeat")
+    arrays = [np.asarray(sample) for sample in samples]
+    if any(array.ndim == 0 or len(array) == 0 for array in arrays):
+        raise DataError("the bootstrap cannot draw from an empty sample")
+    generator = np.random.default_rng(seed)
+    values = np.empty(repeats)
+    for i in range(repeats):
+        draws = [array[generator.integers(0, len(array), len(array))] for array in arrays]
+        values[i] = statistic(*draws)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def threshold_at_fpr(
+    safe_scores: ArrayLike,
+    unsafe_scores: ArrayLike,
+    max_fpr: float = 0.05,
+    confidence: float = 0.95,
+) -> Threshold:
+    """Choose the smallest threshold that flags at most ``max_fpr`` of the safe scores.
+
+    The smallest such threshold is itself a safe score (flagging is ``score > threshold``), which
+    misses the fewest unsafe items. It is an estimate from a sample: ``interval`` bounds where the
+    true quantile lies, ``fpr.interval`` what the deployed rate may be.
+
+    Args:
+        safe_scores: Shape (n,), finite.
+        unsafe_scores: Shape (m,), finite.
+        max_fpr: Inside [0, 1): the share of safe items that may be flagged.
+        confidence: Inside (0, 1).
+
+    Raises:
+        DataError: A class has no scores, or a score is not finite.
+        UsageError: ``max_fpr`` or ``confidence`` is out of range.
+    """
+    if not 0 <= max_fpr < 1:
+        raise UsageError(f"max_fpr is {max_fpr}: it must be at least 0 and below 1")
+    _check_share(confidence, "confidence")
+    safe = np.sort(_finite(safe_scores, "safe scores"))
+    unsafe = np.sort(_finite(unsafe_scores, "unsafe scores"))
+    if safe.size == 0 or unsafe.size == 0:
+        raise DataError("a threshold needs at least one safe and one unsafe score")
+    # Ties count against us, so the tied run as a whole must fit: nothing above index n-1-allowed.
+    # The epsilon keeps 0.05 * 100 at 5 where the product comes out a hair below it.
+    allowed = math.floor(max_fpr * safe.size + 1e-9)
+    value = float(safe[safe.size - 1 - allowed])
+    interval, open_sides = _quantile_interval(safe, 1 - max_fpr, confidence)
+    rule = (
+        f"smallest threshold that flags at most {max_fpr:g} of the safe scores; interval of the"
+        f" {1 - max_fpr:g} quantile by order statistics"
+    )
+    if open_sides:
+        rule += f"; too few safe scores to bound it {' or '.join(open_sides)}"
+    return Threshold(
+        value=value,
+        interval=interval,
+        confidence=confidence,
+        n=safe.size + unsafe.size,
+        fpr=_rate(int((safe > value).sum()), safe.size, confidence),
+        miss_rate=_rate(int((unsafe <= value).sum()), unsafe.size, confidence),
+        rule=rule,
+        data_sha256=sha256_hex(canonical_json({"safe": safe.tolist(), "unsafe": unsafe.tolist()})),
+    )
+
+
+def _quantile_interval(
+    ordered: Array, q: float, confidence: float
+) -> tuple[tuple[float, float], list[str]]:
+    """Bound the q-quantile between two order statistics, each side with half of the risk.
+
+    With B ~ Binomial(n, q) the number of draws at or below the quantile, the i-th smallest draw
+    (1-based) lies above the quantile with probability P(B < i) = P(B <= i - 1) and below it with
+    P(B >= i). The interval takes the largest i and the smallest j whose risk is within the tail.
+    """
+    n = ordered.size
+    tail = (1 - confidence) / 2
+    # P(B >= i) falls with i, so both ends are found by bisection.
+    ranks = range(1, n + 1)
+    low = bisect_left(ranks, True, key=lambda i: _at_least(i, n, q) < 1 - tail)
+    high = 1 + bisect_left(ranks, True, key=lambda i: _at_least(i, n, q) <= tail)
+    open_sides = ["below"] * (low == 0) + ["above"] * (high > n)
+    bounds = (float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1]))
+    return bounds, open_sides
+
+
+def _at_least(i: int, n: int, q: float) -> float:
+    """Return P(Binomial(n, q) >= i) for 1 <= i <= n."""
+    return regularized_beta(q, i, n - i + 1)
+
+
+def _rate(k: int, n: int, confidence: float) -> Rate:
+    return Rate(value=k / n, interval=clopper_pearson(k, n, confidence), n=n)
+
+
+def _finite(scores: ArrayLike, what: str) -> Array:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise DataError(f"{what} have shape {values.shape}: pass one number per item")
+    if not np.isfinite(values).all():
+        raise DataError(f"{int((~np.isfinite(values)).sum())} of the {what} are not finite")
+    return values
+
+
+def _check_share(value: float, name: str) -> None:
+    if not 0 < value < 1:
+        raise UsageError(f"{name} is {value}: it must lie between 0 and 1")
