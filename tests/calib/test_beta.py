@@ -10,16 +10,23 @@ from hypothesis import strategies as st
 from edgesafe.calib.beta import beta_quantile, regularized_beta
 
 
-@settings(deadline=None, max_examples=150)
-@given(
-    x=st.floats(1e-6, 1 - 1e-6),
-    a=st.floats(0.5, 3000),
-    b=st.floats(0.5, 3000),
-)
-def test_regularized_beta_agrees_with_mpmath(x: float, a: float, b: float) -> None:
+@settings(deadline=None, max_examples=100)
+@given(x=st.floats(1e-6, 1 - 1e-6), a=st.integers(1, 300), b=st.integers(1, 300))
+def test_regularized_beta_is_the_binomial_tail(x: float, a: int, b: int) -> None:
+    n = a + b - 1
+    with mpmath.workdps(40):
+        p = mpmath.mpf(x)
+        tail = mpmath.fsum(
+            mpmath.binomial(n, i) * p**i * (1 - p) ** (n - i) for i in range(a, n + 1)
+        )
+    assert regularized_beta(x, a, b) == pytest.approx(float(tail), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("x", "a", "b"), [(0.2, 0.5, 0.5), (0.7, 2.5, 1.25), (0.5, 2000.5, 1999)])
+def test_regularized_beta_of_fractional_parameters(x: float, a: float, b: float) -> None:
     with mpmath.workdps(40):
         want = float(mpmath.betainc(a, b, 0, x, regularized=True))
-    assert regularized_beta(x, a, b) == pytest.approx(want, rel=1e-9, abs=1e-12)
+    assert regularized_beta(x, a, b) == pytest.approx(want, rel=1e-10)
 
 
 @settings(deadline=None, max_examples=100)
