@@ -1,0 +1,113 @@
+"""``edgesafe bench``: what one verdict costs on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["bench"]
+
+_TEXTS = (
+    "a cup of coffee on a wooden table",
+    "two people walking a dog through the park on a sunny afternoon",
+    "a kitchen knife lying next to a red stain on the floor",
+    "the train arrives at platform four",
+)
+
+
+@click.command()
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Model package. [default: the one that comes with edgesafe]",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder of photos. [default: the sample photos]",
+)
+@click.option("--backend", default="auto", show_default=True, help="Inference backend.")
+@click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option(
+    "--soak",
+    "soak_images",
+    type=click.IntRange(min=10),
+    metavar="N",
+    help="Also judge N images in one process and report its memory.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench(
+    model: Path | None,
+    images: Path | None,
+    backend: str,
+    runs: int,
+    soak_images: int | None,
+    as_json: bool,
+) -> None:
+    """Measure milliseconds per stage, CPU time, cold start and memory.
+
+    Images are judged one at a time, end to end from the bytes of their files. Cold start is the
+    median of five fresh processes, from starting Python to the first printed verdict.
+    """
+    from edgesafe.calib import measure
+    from edgesafe.calib.machine import machine_facts, peak_rss_mib
+    from edgesafe.runtime import Moderator, default_model_path
+
+    package = model or default_model_path()
+    folder = images or measure.sample_photos()
+    paths = measure.photo_paths(folder)
+    machine = machine_facts()
+    moderator = Moderator.load(package, backend=backend)
+    name = moderator.check_text(_TEXTS[0]).package
+    photos = [path.read_bytes() for path in paths]
+    result: dict[str, Any] = {
+        "package": name,
+        "backend": backend,
+        "machine": machine,
+        "photos": len(photos),
+        "image": asdict(measure.latency(moderator.check, photos, runs)),
+        "text": asdict(measure.latency(moderator.check_text, _TEXTS, runs)),
+        "peak_mib": peak_rss_mib(),
+        "cold_start_s": measure.cold_start(package, paths[0]),
+        "soak": asdict(measure.soak(package, folder, soak_images)) if soak_images else None,
+    }
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        click.echo("\n".join(_lines(result)))
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    machine = result["machine"]
+    yield f"package   {result['package']}, backend {result['backend']}"
+    yield f"machine   {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    yield f"          {machine['system']}, Python {machine['python']}, load {machine['load_1min']}"
+    libraries = (f"{name} {version or '-'}" for name, version in machine["libraries"].items())
+    yield "          " + ", ".join(libraries)
+    for kind in ("image", "text"):
+        part = result[kind]
+        over = f"{result['photos']} photos" if kind == "image" else f"{len(_TEXTS)} texts"
+        yield ""
+        yield f"{kind}, batch 1, {part['runs']} runs over {over}"
+        yield f"  {'ms':<12}{'p50':>9}{'p99':>9}{'mean':>9}"
+        for stage, row in (*part["stages"].items(), ("CPU", part["cpu"])):
+            mean = f"{row['mean']:9.2f}" if "mean" in row else ""
+            yield f"  {stage:<12}{row['p50']:9.2f}{row['p99']:9.2f}{mean}"
+        decisions = ", ".join(f"{count} {name}" for name, count in part["decisions"].items())
+        yield f"  {part['threads'] or '?'} threads; {decisions}"
+    yield ""
+    yield f"cold start to the first verdict   {result['cold_start_s']:.2f} s"
+    yield f"peak memory of this process       {result['peak_mib']:.0f} MiB"
+    soak = result["soak"]
+    if soak:
+        yield (
+            f"memory over {soak['images']:,} images        peak {soak['peak_mib']:.0f} MiB,"
+            f" {soak['start_mib']:.0f} -> {soak['end_mib']:.0f} MiB,"
+            f" {soak['growth_mib_per_10000']:+.2f} MiB per 10,000"
+            f" ({soak['images_per_second']:.1f} images/s)"
+        )
