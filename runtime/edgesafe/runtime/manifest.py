@@ -1,0 +1,217 @@
+"""The manifest of a model package: what the runtime needs to know, checked before it is believed.
+
+``manifest.json`` holds a digest of itself: the SHA-256 of the canonical JSON of all its keys but
+``digest``. That finds damage and careless edits; it is not a signature, and does not stop somebody
+who computes it anew.
+
+Unknown keys are refused, with two exceptions: ``training`` is free, for whatever the trainer wants
+to record, and so are top-level keys that start with ``x_``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgesafe.runtime.errors import PackageError
+from edgesafe.runtime.fields import Fields, parse_json
+from edgesafe.runtime.files import canonical_json, sha256_hex
+from edgesafe.runtime.manifest_parts import (
+    FILE_NAME,
+    MANIFEST,
+    Bounds,
+    FileEntry,
+    Geometry,
+    ImageEncoder,
+    Parity,
+    Rate,
+    TextEncoder,
+    Threshold,
+    Weights,
+    read_bounds,
+    read_files,
+    read_geometry,
+    read_image,
+    read_one_file,
+    read_parity,
+    read_per_modality,
+    read_text,
+    read_threshold,
+    read_weights,
+)
+from edgesafe.runtime.version import VERSION, parse_version
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "Bounds",
+    "FileEntry",
+    "Geometry",
+    "ImageEncoder",
+    "Manifest",
+    "Parity",
+    "Rate",
+    "TextEncoder",
+    "Threshold",
+    "Weights",
+    "manifest_digest",
+    "parse_manifest",
+]
+
+FORMAT = "edgesafe.package/1"
+# Parsed as a whole into Python objects, which take several times their size.
+_MAX_JSON_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked manifest.
+
+    ``raw`` is the parsed JSON, for showing and for making the next release; read it, never write.
+    """
+
+    name: str
+    release: int
+    created: str
+    minimum_runtime: str
+    method: str
+    geometry: Geometry
+    files: Mapping[str, FileEntry]
+    image: ImageEncoder | None
+    text: TextEncoder | None
+    thresholds: Mapping[str, Threshold]
+    bounds: Mapping[str, Bounds]
+    concepts: str
+    golden: str
+    parity: Mapping[str, Parity]
+    weights: Weights
+    intended_use: str
+    limits: tuple[str, ...]
+    training: Mapping[str, Any]
+    digest: str
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def identity(self) -> str:
+        """``name@release#digest``, with as much of the digest as tells two builds apart."""
+        return f"{self.name}@{self.release}#{self.digest[:12]}"
+
+
+def manifest_digest(fields: Mapping[str, Any]) -> str:
+    """Return the digest that belongs into ``digest``: of all other keys, as canonical JSON."""
+    return sha256_hex(canonical_json({k: v for k, v in fields.items() if k != "digest"}))
+
+
+def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
+    """Check and read a manifest.
+
+    Args:
+        data: The bytes of ``manifest.json``.
+        where: What to call it in messages.
+
+    Raises:
+        PackageError: Not a manifest, damaged, edited, of an unknown format, too new for this
+            runtime, or with a value of a wrong type or out of its range.
+    """
+    top = parse_json(data, where)
+    # In this order: of a newer format nothing else can be expected to hold.
+    found = top.text("format")
+    if found != FORMAT:
+        raise PackageError(
+            f"{where}: format is {found!r:.80}, this runtime reads {FORMAT!r}: update edgesafe or "
+            "export the package again"
+        )
+    _check_runtime(top)
+    _check_digest(top)
+    top.one_of("kind", "moderation")
+    _check_keys(top)
+    files = read_files(top.fields("files"))
+    encoders = top.fields("encoders")
+    encoders.only("image", "text")
+    manifest = Manifest(
+        name=_name(top),
+        release=top.integer("release", 1, 2**31 - 1),
+        created=top.text("created"),
+        minimum_runtime=top.text("minimum_runtime"),
+        method=top.text("method"),
+        geometry=read_geometry(top.fields("geometry")),
+        files=files,
+        image=read_image(encoders.fields("image")) if "image" in encoders else None,
+        text=read_text(encoders.fields("text")) if "text" in encoders else None,
+        thresholds=read_per_modality(top.fields("thresholds"), read_threshold),
+        bounds=read_bounds(top.fields("bounds")),
+        concepts=read_one_file(top.fields("concepts")),
+        golden=read_one_file(top.fields("golden")),
+        parity=read_per_modality(top.fields("parity"), read_parity),
+        weights=read_weights(top.fields("weights")),
+        intended_use=top.text("intended_use"),
+        limits=top.texts("limits"),
+        training=top.fields("training").value,
+        digest=top.text("digest"),
+        raw=top.value,
+    )
+    _check_references(manifest, where)
+    return manifest
+
+
+def _check_runtime(top: Fields) -> None:
+    wanted = top.text("minimum_runtime")
+    try:
+        too_new = parse_version(wanted) > parse_version(VERSION)
+    except ValueError as error:
+        raise top.fail("minimum_runtime", str(error)) from None
+    if too_new:
+        raise PackageError(
+            f"{top.where}: the package needs edgesafe {wanted} and this is {VERSION}: "
+            "pip install --upgrade edgesafe"
+        )
+
+
+def _check_digest(top: Fields) -> None:
+    try:
+        expected = manifest_digest(top.value)
+    except (ValueError, RecursionError) as error:  # 1e999, a lone surrogate
+        raise PackageError(f"{top.where} cannot be digested ({error}): fetch it again") from None
+    if top.text("digest") != expected:
+        raise PackageError(
+            f"{top.where} does not match its own digest: it is damaged or was edited; fetch or "
+            "export the package again"
+        )
+
+
+def _check_keys(top: Fields) -> None:
+    known = set(Manifest.__dataclass_fields__) - {"image", "text", "raw"}
+    free = {key for key in top.value if key.startswith("x_")}
+    top.only(*known, "format", "kind", "encoders", *free)
+
+
+def _name(top: Fields) -> str:
+    name = top.text("name")
+    if not FILE_NAME.fullmatch(name):
+        raise top.fail("name", "must be letters, digits, dots, dashes and underscores")
+    return name
+
+
+def _check_references(manifest: Manifest, where: str) -> None:
+    """Refuse a manifest whose parts do not fit together."""
+    encoders = {"image": manifest.image, "text": manifest.text}
+    there = {name for name, encoder in encoders.items() if encoder}
+    if not there:
+        raise PackageError(f"{where}: encoders must hold an image or a text encoder")
+    for part in ("thresholds", "parity"):
+        extra = sorted(set(getattr(manifest, part)) - there)
+        if extra:
+            raise PackageError(f"{where}: {part} names {extra}, for which there is no encoder")
+    named = [manifest.concepts, manifest.golden]
+    named += [encoder.file for encoder in encoders.values() if encoder]
+    named += [manifest.text.tokenizer] if manifest.text else []
+    if len(set(named)) != len(named):
+        raise PackageError(f"{where}: one file is named for two purposes: {sorted(named)}")
+    for name in named:
+        if name not in manifest.files:
+            raise PackageError(f"{where}: {name!r:.120} is used but not listed under files")
+    models = {encoder.file for encoder in encoders.values() if encoder}
+    for name in set(named) - models:
+        if manifest.files[name].size > _MAX_JSON_BYTES:
+            raise PackageError(f"{where}: {name} is larger than {_MAX_JSON_BYTES >> 20} MiB")
