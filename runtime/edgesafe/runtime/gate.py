@@ -60,7 +60,14 @@ RGB8 = NDArray[np.uint8]
 
 # What a decoder may raise over a damaged picture. Anything else is a fault in the decoder or here:
 # refused as well, under a code of its own, so that the fuzzer sees it.
-_EXPECTED = (OSError, ValueError, SyntaxError, EOFError, OverflowError, Image.DecompressionBombError)
+_EXPECTED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    OverflowError,
+    Image.DecompressionBombError,
+)
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -223,9 +230,8 @@ def _open(stream: bytes, kind: str) -> Image.Image:
 def _decode(container: Container) -> Image.Image:
     image = _open(container.stream, container.format)
     if image.size != (container.width, container.height):
-        raise Refused(
-            "malformed", f"the header says {container.width}x{container.height}, decoded {image.size}"
-        )
+        said = (container.width, container.height)
+        raise Refused("malformed", f"the header says {said} pixels, the picture has {image.size}")
     if getattr(image, "n_frames", 1) != 1:
         raise Refused("animated", "several frames; one frame is judged at a time")
     return image

@@ -85,6 +85,7 @@ def parse(data: bytes) -> Container:
         if end > len(data):
             raise Refused("truncated", f"the file ends inside segment {marker:02X}")
         body = view[at + 2 : end]
+        mark = bytes(body[:6])
         segment = view[start:end]
 
         if marker in _FRAMES:
@@ -106,11 +107,11 @@ def parse(data: bytes) -> Container:
                 raise Refused("truncated", "a scan without picture data")
             end = found.start()
             kept.append(view[start:end])
-        elif marker in _TABLES or _decides_colour(marker, body):
+        elif marker in _TABLES or _decides_colour(marker, mark):
             kept.append(segment)
-        elif marker == 0xE1 and body[:6] == b"Exif\0\0":
+        elif marker == 0xE1 and mark == b"Exif\0\0":
             exif = bytes(body[6:]) if exif is None else exif
-        elif marker == 0xE2 and body[:4] == b"MPF\0":
+        elif marker == 0xE2 and mark.startswith(b"MPF\0"):
             _check_pictures(bytes(body[4:]))
         at = end
     else:
@@ -130,9 +131,9 @@ def parse(data: bytes) -> Container:
     )
 
 
-def _decides_colour(marker: int, body: memoryview) -> bool:
+def _decides_colour(marker: int, mark: bytes) -> bool:
     """Whether the decoder tells YCbCr from RGB, or YCCK from CMYK, by this segment."""
-    return (marker == 0xE0 and body[:5] == b"JFIF\0") or (marker == 0xEE and body[:5] == b"Adobe")
+    return (marker, mark[:5]) in ((0xE0, b"JFIF\0"), (0xEE, b"Adobe"))
 
 
 def _read_frame(marker: int, body: memoryview) -> _Frame:

@@ -45,7 +45,8 @@ def parse(data: bytes) -> Container:
         if kind == b"VP8X":
             if at != 12 or length != 10 or len(body) < 10:
                 raise Refused("malformed", "a canvas header out of place")
-            canvas = (1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little"))
+            wide, high = int.from_bytes(body[4:7], "little"), int.from_bytes(body[7:10], "little")
+            canvas = (1 + wide, 1 + high)
             check_size(*canvas)
             if body[0] & _ANIMATION_FLAG:
                 raise Refused("animated", "an animated WebP; one frame is judged at a time")
@@ -83,7 +84,7 @@ def _lossy_size(body: memoryview) -> tuple[int, int]:
     """Size in a VP8 key frame (RFC 6386, section 9.1)."""
     if len(body) < 10:
         raise Refused("truncated", "the file ends inside its picture header")
-    if body[0] & 1 or body[3:6] != b"\x9d\x01\x2a":
+    if body[0] & 1 or bytes(body[3:6]) != b"\x9d\x01\x2a":
         raise Refused("malformed", "the picture is not a key frame")
     width, height = struct.unpack_from("<HH", body, 6)
     return width & 0x3FFF, height & 0x3FFF
