@@ -1,0 +1,127 @@
+"""Augmentation of training images: what a camera, a codec and a photographer may change.
+
+Geometry is drawn once per quadruplet and shared by the safe image and its unsafe counterpart, so
+that the two differ in what makes one unsafe and not in their framing; colour, sharpness and
+compression are drawn for each image, so that none of these can give the unsafe side away.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from edgesafe.runtime.preprocess import Preprocess
+from edgesafe.train.config import AugmentConfig
+
+Rgb = npt.NDArray[np.uint8]
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A crop in shares of the image's sides, and a flip.
+
+    Attributes:
+        left: Left edge, 0..1.
+        top: Top edge, 0..1.
+        width: Width, above 0.
+        height: Height, above 0.
+        flip: Whether to mirror left and right.
+    """
+
+    left: float = 0.0
+    top: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+    flip: bool = False
+
+
+def draw_geometry(rng: np.random.Generator, config: AugmentConfig) -> Geometry:
+    """Draws a crop and a flip."""
+    area = rng.uniform(config.crop_scale, 1.0)
+    log_ratio = math.log(config.crop_ratio)
+    ratio = math.exp(rng.uniform(-log_ratio, log_ratio))
+    width = min(1.0, math.sqrt(area * ratio))
+    height = min(1.0, math.sqrt(area / ratio))
+    left = rng.uniform(0.0, 1.0 - width)
+    top = rng.uniform(0.0, 1.0 - height)
+    return Geometry(left, top, width, height, bool(rng.random() < config.flip))
+
+
+def augment(
+    image: Image.Image,
+    preprocess: Preprocess,
+    geometry: Geometry,
+    rng: np.random.Generator,
+    config: AugmentConfig,
+) -> Rgb:
+    """Crops, resizes as the preprocessing does, and disturbs the rest.
+
+    Returns:
+        uint8 (height, width, 3) at the encoder's input size, ready for `Preprocess.normalize`.
+    """
+    w, h = image.size
+    left, top = round(geometry.left * w), round(geometry.top * h)
+    right = max(left + 1, round((geometry.left + geometry.width) * w))
+    bottom = max(top + 1, round((geometry.top + geometry.height) * h))
+    if (left, top, right, bottom) != (0, 0, w, h):
+        image = image.crop((left, top, right, bottom))
+    pixels = preprocess.resize(np.asarray(image, dtype=np.uint8))
+    if geometry.flip:
+        pixels = pixels[:, ::-1]
+    pixels = _colour(pixels, rng, config)
+    pixels = _hue(pixels, rng, config)
+    return _sharpness(pixels, rng, config)
+
+
+def _colour(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb:
+    # Every draw is made whatever the settings, so that one switch does not shift the others.
+    brightness = 1 + rng.uniform(-config.brightness, config.brightness)
+    contrast = 1 + rng.uniform(-config.contrast, config.contrast)
+    saturation = 1 + rng.uniform(-config.saturation, config.saturation)
+    if rng.random() < config.grey:
+        saturation = 0.0
+    if brightness == contrast == saturation == 1:
+        return pixels
+    x = pixels.astype(np.float32)
+    if saturation != 1:
+        x = x * saturation + ((x @ _LUMA) * (1 - saturation))[..., None]
+    x = (x - x.mean()) * contrast + x.mean()
+    return np.clip(x * brightness + 0.5, 0, 255).astype(np.uint8)
+
+
+def _hue(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb:
+    shift = round(rng.uniform(-config.hue, config.hue) * 256)
+    if shift == 0:
+        return pixels
+    hsv = np.array(Image.fromarray(np.ascontiguousarray(pixels)).convert("HSV"))
+    hsv[..., 0] += np.uint8(shift % 256)
+    height, width = hsv.shape[:2]
+    image = Image.frombytes("HSV", (width, height), hsv.tobytes())
+    return np.asarray(image.convert("RGB"))
+
+
+def _sharpness(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb:
+    radius = rng.uniform(0.1, max(config.blur_radius, 0.1))
+    blur = rng.random() < config.blur
+    sigma = rng.uniform(0.0, config.noise) if config.noise > 0 else 0.0
+    low, high = config.jpeg_quality
+    quality = int(rng.integers(low, high + 1))
+    jpeg = rng.random() < config.jpeg
+    if blur:
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(radius)))
+    if sigma > 0:
+        noise = rng.standard_normal(pixels.shape, dtype=np.float32) * sigma
+        pixels = np.clip(pixels + noise + 0.5, 0, 255).astype(np.uint8)
+    if jpeg:
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
+        with Image.open(buffer) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    return pixels

@@ -1,0 +1,163 @@
+"""HySAC's terms (arXiv 2503.12127, section 3) over one global batch of quadruplets.
+
+With T, I the safe text and image and T*, I* their unsafe counterparts, all points of the
+hyperboloid of curvature -c:
+
+* four contrastive terms, on (T, I), (T*, I*), (T, I*) and (T*, I). The pairs across safety are
+  positives too; what keeps safe and unsafe apart is the entailment.
+* three entailment terms along the chain T << I << T* << I*, from the general to the specific:
+  T entails I, T* entails I*, I entails T*. They order the four classes by distance from the root.
+* the shell term, off by default, which is edgesafe's and not the paper's: where the features are
+  too weak for the cones to order the classes, it ranks distances from the root directly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edgesafe.train import lorentz
+from edgesafe.train.config import LossConfig
+
+CONTRASTIVE = (
+    "text_image",
+    "unsafe_text_unsafe_image",
+    "text_unsafe_image",
+    "unsafe_text_image",
+)
+ENTAILMENT = ("entail_safe", "entail_unsafe", "entail_safety")
+
+
+@dataclass(frozen=True)
+class Quadruplets:
+    """Embeddings of one batch: space parts, float32 or wider.
+
+    Attributes:
+        safe_text: T, (B, d).
+        safe_image: I, (B, d).
+        unsafe_text: T*, (B, d).
+        unsafe_image: I*, (B, d).
+        negative_text: Safe look-alikes (N, d), or None; they join the shell term only.
+        negative_image: The same for images, (M, d).
+    """
+
+    safe_text: Tensor
+    safe_image: Tensor
+    unsafe_text: Tensor
+    unsafe_image: Tensor
+    negative_text: Tensor | None = None
+    negative_image: Tensor | None = None
+
+
+def contrastive(x: Tensor, y: Tensor, curvature: Tensor, logit_scale: Tensor) -> Tensor:
+    """Symmetric cross entropy of ``-distance * scale`` with the diagonal as positives.
+
+    Args:
+        x: Space parts (B, d).
+        y: Space parts (B, d); row i belongs to row i of ``x``.
+        curvature: c, 0-dim.
+        logit_scale: Inverse temperature (not its logarithm), 0-dim.
+
+    Returns:
+        The mean over both directions, 0-dim.
+    """
+    logits = -lorentz.pairwise_distance(x, y, curvature) * logit_scale
+    target = torch.arange(len(x), device=x.device)
+    forward = functional.cross_entropy(logits, target)
+    backward = functional.cross_entropy(logits.T, target)
+    return 0.5 * (forward + backward)
+
+
+def entailment(
+    apex: Tensor, y: Tensor, curvature: Tensor, *, min_radius: float, aperture_scale: float
+) -> Tensor:
+    """Mean of how far each ``y`` lies outside the cone of its apex, in radians.
+
+    ``max(0, exterior_angle(apex, y) - eta * half_aperture(apex))``, averaged over (B,).
+    """
+    angle = lorentz.exterior_angle(apex, y, curvature)
+    aperture = lorentz.half_aperture(apex, curvature, min_radius)
+    return functional.relu(angle - aperture_scale * aperture).mean()
+
+
+def shell(safe: Tensor, unsafe: Tensor, *, margin: float, temperature: float) -> Tensor:
+    """Smooth hinge on every pair of one safe and one unsafe distance from the root.
+
+    The mean over all pairs of ``t * softplus((r_safe - r_unsafe + margin) / t)``: a surrogate of
+    one minus the area under the ROC curve. Not part of HySAC.
+
+    Args:
+        safe: Distances from the root (N,).
+        unsafe: Distances from the root (M,).
+        margin: How much further out the unsafe ones should lie.
+        temperature: Softness of the hinge.
+    """
+    gap = safe[:, None] - unsafe[None, :] + margin
+    return temperature * functional.softplus(gap / temperature).mean()
+
+
+def hysac_terms(
+    batch: Quadruplets,
+    curvature: Tensor,
+    logit_scale: Tensor,
+    config: LossConfig,
+    *,
+    min_radius: float,
+) -> dict[str, Tensor]:
+    """All terms of a batch, unweighted, and their weighted total.
+
+    Args:
+        batch: Embeddings of the whole global batch.
+        curvature: c, 0-dim.
+        logit_scale: Inverse temperature (not its logarithm), 0-dim.
+        config: Weights.
+        min_radius: K of the half aperture.
+
+    Returns:
+        ``loss`` and one 0-dim tensor per term, named as its weight in `LossConfig`, and
+        ``shell_image`` and ``shell_text`` where the shell term is on.
+    """
+    text, image = batch.safe_text, batch.safe_image
+    unsafe_text, unsafe_image = batch.unsafe_text, batch.unsafe_image
+    terms: dict[str, Tensor] = {}
+    for name, (x, y) in zip(
+        CONTRASTIVE,
+        ((text, image), (unsafe_text, unsafe_image), (text, unsafe_image), (unsafe_text, image)),
+        strict=True,
+    ):
+        terms[name] = contrastive(x, y, curvature, logit_scale)
+    for name, (apex, y) in zip(
+        ENTAILMENT,
+        ((text, image), (unsafe_text, unsafe_image), (image, unsafe_text)),
+        strict=True,
+    ):
+        terms[name] = entailment(
+            apex, y, curvature, min_radius=min_radius, aperture_scale=config.aperture_scale
+        )
+    weights = {name: float(getattr(config, name)) for name in terms}
+    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    if config.normalise == "released":
+        total = total / (max(sum(weights.values()), 1e-12) * len(weights))
+    if config.shell_weight > 0:
+        terms["shell_image"] = _shell(image, batch.negative_image, unsafe_image, curvature, config)
+        terms["shell_text"] = _shell(text, batch.negative_text, unsafe_text, curvature, config)
+        total = total + config.shell_weight * (
+            config.shell_image * terms["shell_image"] + config.shell_text * terms["shell_text"]
+        )
+    return {"loss": total, **terms}
+
+
+def _shell(
+    safe: Tensor, negative: Tensor | None, unsafe: Tensor, curvature: Tensor, config: LossConfig
+) -> Tensor:
+    if negative is not None:
+        safe = torch.cat([safe, negative])
+    return shell(
+        lorentz.root_distance(safe, curvature),
+        lorentz.root_distance(unsafe, curvature),
+        margin=config.shell_margin,
+        temperature=config.shell_temperature,
+    )
