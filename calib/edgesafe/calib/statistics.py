@@ -19,8 +19,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,10 +27,9 @@ from numpy.typing import ArrayLike, NDArray
 from edgesafe.calib.beta import beta_quantile, regularized_beta
 from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.runtime.files import canonical_json, sha256_hex
+from edgesafe.runtime.manifest import Rate, Threshold
 
 __all__ = [
-    "Rate",
-    "Threshold",
     "bootstrap_interval",
     "clopper_pearson",
     "roc_auc",
@@ -39,49 +37,6 @@ __all__ = [
 ]
 
 Array: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A proportion with its Clopper-Pearson interval, over ``n`` items."""
-
-    value: float
-    interval: tuple[float, float]
-    n: int
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A decision threshold with everything needed to judge it; a manifest stores it as it is.
-
-    Attributes:
-        value: Flag an item when its score is above this.
-        interval: Two safe scores that hold the true ``1 - max_fpr`` quantile of safe scores with
-            ``confidence``; an end is the smallest or largest safe score where the sample is too
-            small to bound that side (``rule`` then says so).
-        confidence: Of ``interval`` and of both rates.
-        n: Scores used, safe and unsafe together.
-        fpr: Share of the safe scores that ``value`` flags.
-        miss_rate: Share of the unsafe scores that it does not flag.
-        rule: The rule in words.
-        data_sha256: Digest of the scores, to tell two calibrations apart.
-    """
-
-    value: float
-    interval: tuple[float, float]
-    confidence: float
-    n: int
-    fpr: Rate
-    miss_rate: Rate
-    rule: str
-    data_sha256: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the ``thresholds`` entry of a package manifest (lists, no tuples)."""
-        entry = asdict(self)
-        for part in (entry, entry["fpr"], entry["miss_rate"]):
-            part["interval"] = list(part["interval"])
-        return entry
 
 
 def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -176,13 +131,19 @@ def threshold_at_fpr(
 
     The smallest such threshold is itself a safe score (flagging is ``score > threshold``), which
     misses the fewest unsafe items. It is an estimate from a sample: ``interval`` bounds where the
-    true quantile lies, ``fpr.interval`` what the deployed rate may be.
+    true quantile lies, ``fpr.interval`` what the deployed rate may be. An end of ``interval`` is
+    the smallest or largest safe score where the sample is too small to bound that side; ``rule``
+    then says so.
 
     Args:
         safe_scores: Shape (n,), finite.
         unsafe_scores: Shape (m,), finite.
         max_fpr: Inside [0, 1): the share of safe items that may be flagged.
-        confidence: Inside (0, 1).
+        confidence: Of all intervals, inside (0, 1).
+
+    Returns:
+        What a package manifest stores (``dataclasses.asdict`` gives its JSON form); ``n`` counts
+        safe and unsafe scores together.
 
     Raises:
         DataError: A class has no scores, or a score is not finite.
