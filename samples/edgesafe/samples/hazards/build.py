@@ -1,0 +1,176 @@
+"""Make the demo policy's data set: quadruplets of photos, hazards and caption twins.
+
+    python -m edgesafe.samples.hazards.build --photos DIR --assets DIR --out DIR
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgesafe.samples.hazards import captions, catalogue, compose, photos
+from edgesafe.samples.hazards.sampler import Sampler, Thing
+
+SHORT_SIDE = 320
+Rng = np.random.Generator
+
+
+@functools.lru_cache(maxsize=256)
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        image.thumbnail((1280, 1280))
+        return np.asarray(image.convert("RGB"))
+
+
+@functools.lru_cache(maxsize=2)
+def _sampler(assets: Path, split: str) -> Sampler:
+    return Sampler(assets, split)
+
+
+def _place(photo: NDArray[np.uint8], thing: Thing, at: NDArray[np.float64], rng: Rng):  # type: ignore[no-untyped-def]
+    sprite = compose.spin(thing.sprite, rng, upright=thing.upright)
+    if rng.random() < 0.12:
+        sprite = compose.occlude(sprite, rng)
+    if min(sprite.shape[:2]) < 4:
+        return photo
+    centre = (at[0] * photo.shape[1], at[1] * photo.shape[0])
+    return compose.paste(photo, sprite, centre, rng, glow=thing.glow, stain=thing.stain)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quadruplet:
+    """Twin pictures and twin captions, before they are written."""
+
+    safe: NDArray[np.uint8]
+    unsafe: NDArray[np.uint8]
+    safe_text: str
+    unsafe_text: str
+    negative_text: str
+    tag: str
+    style: str
+
+
+def make(photo: photos.Photo, sampler: Sampler, rng: Rng) -> Quadruplet:
+    """One quadruplet from one photo."""
+    ground = compose.grade(compose.random_crop(_pixels(photo.path), rng, SHORT_SIDE), rng)
+    tag = catalogue.TAGS[rng.integers(len(catalogue.TAGS))]
+    short = min(ground.shape[:2])
+
+    def size() -> int:
+        return int(short * np.exp(rng.uniform(np.log(0.22), np.log(0.65))))
+
+    at = rng.uniform(0.15, 0.85, 2)
+    names: list[str] = []
+    if rng.random() < 0.35:  # a harmless thing in both twins
+        other = sampler.harmless(rng, size())
+        ground = _place(ground, other, rng.uniform(0.1, 0.9, 2), rng)
+        names.append(other.name)
+    safe = ground
+    if rng.random() < 0.45:  # a harmless thing where the twin has the hazard
+        stand_in = sampler.harmless(rng, size())
+        safe = _place(ground, stand_in, at, rng)
+        names.insert(0, stand_in.name)
+    hazard = sampler.hazard(tag, rng, size())
+    unsafe = _place(ground, hazard, at, rng)
+    usable = [c for c in photo.captions if not captions.HAZARD_IN_TEXT.search(c)]
+    caption = usable[rng.integers(len(usable))] if usable else "a photo"
+    return Quadruplet(
+        safe,
+        unsafe,
+        captions.safe_text(caption, names, rng),
+        captions.unsafe_text(caption, tag, hazard.name, rng),
+        captions.negative_text(sampler.names, rng),
+        tag,
+        hazard.style,
+    )
+
+
+def _save(picture: NDArray[np.uint8], path: Path, rng: Rng) -> None:
+    quality = int(rng.integers(60, 96))
+    Image.fromarray(picture).save(path, quality=quality, subsampling=int(rng.choice([0, 2])))
+
+
+def _shard(
+    job: tuple[int, int, int], pool: list[photos.Photo], assets: Path, split: str, out: Path
+) -> list[dict[str, str]]:
+    start, stop, seed = job
+    cv2.setNumThreads(1)
+    records = []
+    for index in range(start, stop):
+        rng = np.random.default_rng((seed, index))
+        photo = pool[index % len(pool)]
+        made = make(photo, _sampler(assets, split), rng)
+        name = f"{split}-{index:06d}"
+        folder = f"{split}/{index // 1000:03d}"
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        _save(made.safe, out / folder / f"{name}-safe.jpg", rng)
+        _save(made.unsafe, out / folder / f"{name}-unsafe.jpg", rng)
+        records.append(
+            {
+                "id": name,
+                "safe_image": f"{folder}/{name}-safe.jpg",
+                "safe_text": made.safe_text,
+                "unsafe_image": f"{folder}/{name}-unsafe.jpg",
+                "unsafe_text": made.unsafe_text,
+                "negative_text": made.negative_text,
+                "tag": made.tag,
+                "style": made.style,
+                "photo": photo.path.name,
+            }
+        )
+    return records
+
+
+def build(
+    photo_folders: list[Path], assets: Path, out: Path, split: str, count: int, seed: int, jobs: int
+) -> Path:
+    """Write one split.
+
+    Returns:
+        The JSON lines file, ``out/<split>.jsonl``.
+
+    Raises:
+        DataError: no photo in a folder.
+    """
+    pool = [p for p in photos.read_photos(photo_folders) if p.split == split]
+    order = np.random.default_rng(seed).permutation(len(pool))
+    pool = [pool[i] for i in order]
+    step = 50
+    work = [(i, min(i + step, count), seed) for i in range(0, count, step)]
+    shard = functools.partial(_shard, pool=pool, assets=assets, split=split, out=out)
+    listing = out / f"{split}.jsonl"
+    out.mkdir(parents=True, exist_ok=True)
+    with concurrent.futures.ProcessPoolExecutor(jobs) as executor, listing.open("w") as file:
+        with click.progressbar(executor.map(shard, work), length=len(work), label=split) as bar:
+            for records in bar:
+                file.writelines(json.dumps(record) + "\n" for record in records)
+    return listing
+
+
+@click.command()
+@click.option("--photos", "photo_folders", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option("--assets", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path))
+@click.option("--train", default=12000, show_default=True)
+@click.option("--val", default=600, show_default=True)
+@click.option("--seed", default=7, show_default=True)
+@click.option("--jobs", default=2, show_default=True)
+def main(
+    photo_folders: tuple[Path, ...], assets: Path, out: Path, train: int, val: int, seed: int, jobs: int
+) -> None:
+    """Build the training and validation splits of the demo policy."""
+    for split, count in (("val", val), ("train", train)):
+        click.echo(build(list(photo_folders), assets, out, split, count, seed, jobs))
+
+
+if __name__ == "__main__":
+    main()
