@@ -26,6 +26,7 @@ re-derived here so that they do not cancel; each function says how.
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -119,7 +120,8 @@ def inner(x: Array, y: Array, c: Curvature) -> Array:
     one sign, where the definition subtracts large numbers for points far from the root.
 
     Args:
-        x, y: space parts, shapes ``(..., d)`` that broadcast.
+        x: space parts, shape ``(..., d)``.
+        y: space parts, shape ``(..., d)``; broadcasts against ``x``.
         c: curvature, positive.
 
     Returns:
@@ -144,7 +146,8 @@ def distance(x: Array, y: Array, c: Curvature) -> Array:
     is wrong by half its value at a separation of 1e-3.
 
     Args:
-        x, y: space parts, shapes ``(..., d)`` that broadcast.
+        x: space parts, shape ``(..., d)``.
+        y: space parts, shape ``(..., d)``; broadcasts against ``x``.
         c: curvature, positive.
 
     Returns:
@@ -261,8 +264,8 @@ def exterior_angle(x: Array, y: Array, c: Curvature, *, paper_eps: bool = False)
         x: space parts of the apexes, shape ``(..., d)``.
         y: space parts, shape ``(..., d)``; broadcasts against ``x``.
         c: curvature, positive.
-        paper_eps: the value of the released HySAC code, shifted by up to 4.5e-3 rad by its 1e-5
-            offsets; for parity with its weights only.
+        paper_eps: the value of the released HySAC code, shifted by its 1e-5 offsets; for parity
+            with its weights only.
 
     Returns:
         Angles in radians, in [0, pi], shape ``(...)``.
@@ -332,7 +335,7 @@ def _typed(value: Array, like: Array) -> Array:
 
 def _series_radius(r: Array) -> float:
     """Below this the two-term series of sinh(r)/r and asinh(r)/r are exact to rounding."""
-    return float(np.finfo(r.dtype).eps) ** 0.25
+    return math.sqrt(math.sqrt(np.finfo(r.dtype).eps))
 
 
 def _dot(a: Array, b: Array) -> Array:

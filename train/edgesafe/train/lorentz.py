@@ -96,7 +96,8 @@ def inner(x: Tensor, y: Tensor, c: Curvature) -> Tensor:
     """Lorentzian inner product ``x.y - x_t y_t``, at most ``-1/c``.
 
     Args:
-        x, y: space parts, shapes ``(..., d)`` that broadcast.
+        x: space parts, shape ``(..., d)``.
+        y: space parts, shape ``(..., d)``; broadcasts against ``x``.
         c: curvature, positive; a number or a tensor of no dimension.
 
     Returns:
@@ -116,7 +117,8 @@ def distance(x: Tensor, y: Tensor, c: Curvature) -> Tensor:
     """Geodesic distance of each ``x`` from its ``y``.
 
     Args:
-        x, y: space parts, shapes ``(..., d)`` that broadcast.
+        x: space parts, shape ``(..., d)``.
+        y: space parts, shape ``(..., d)``; broadcasts against ``x``.
         c: curvature, positive; a number or a tensor of no dimension.
 
     Returns:
@@ -299,7 +301,7 @@ def _prepare(c: Curvature, *tensors: Tensor) -> tuple[tuple[Tensor, ...], Tensor
 
 def _series_radius(r: Tensor) -> float:
     """Below this the two-term series of sinh(r)/r and asinh(r)/r are exact to rounding."""
-    return torch.finfo(r.dtype).eps ** 0.25
+    return math.sqrt(math.sqrt(torch.finfo(r.dtype).eps))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -314,7 +316,8 @@ def _norm(v: Tensor) -> Tensor:
     """
     scale = v.detach().abs().amax(-1, keepdim=True)
     scale = torch.where(scale > 0, scale, 1)
-    return scale * torch.linalg.vector_norm(v / scale, dim=-1, keepdim=True)
+    unit: Tensor = torch.linalg.vector_norm(v / scale, dim=-1, keepdim=True)
+    return scale * unit
 
 
 def _split(v: Tensor) -> tuple[Tensor, Tensor]:
