@@ -31,7 +31,14 @@ _TEXTS = (
     type=click.Path(path_type=Path),
     help="Folder of photos. [default: the sample photos]",
 )
-@click.option("--backend", default="auto", show_default=True, help="Inference backend.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "cpu", "cuda", "trt", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="What computes.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads that compute.")
 @click.option("--runs", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option(
     "--soak",
@@ -45,6 +52,7 @@ def bench(
     model: Path | None,
     images: Path | None,
     backend: str,
+    threads: int | None,
     runs: int,
     soak_images: int | None,
     as_json: bool,
@@ -62,16 +70,17 @@ def bench(
     folder = images or measure.sample_photos()
     paths = measure.photo_paths(folder)
     machine = machine_facts()
-    moderator = Moderator.load(package, backend=backend)
-    name = moderator.check_text(_TEXTS[0]).package
+    moderator = Moderator.load(package, backend=backend, threads=threads)
     photos = [path.read_bytes() for path in paths]
     result: dict[str, Any] = {
-        "package": name,
-        "backend": backend,
+        "package": moderator.manifest.identity,
+        "backend": moderator.prepare("image"),
         "machine": machine,
         "photos": len(photos),
         "image": asdict(measure.latency(moderator.check, photos, runs)),
-        "text": asdict(measure.latency(moderator.check_text, _TEXTS, runs)),
+        "text": asdict(measure.latency(moderator.check_text, _TEXTS, runs))
+        if moderator.manifest.text
+        else None,
         "peak_mib": peak_rss_mib(),
         "cold_start_s": measure.cold_start(package, paths[0]),
         "soak": asdict(measure.soak(package, folder, soak_images)) if soak_images else None,
@@ -91,6 +100,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield "          " + ", ".join(libraries)
     for kind in ("image", "text"):
         part = result[kind]
+        if part is None:
+            continue
         over = f"{result['photos']} photos" if kind == "image" else f"{len(_TEXTS)} texts"
         yield ""
         yield f"{kind}, batch 1, {part['runs']} runs over {over}"
