@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -79,6 +79,7 @@ def merged_state_dict(model: nn.Module) -> dict[str, Tensor]:
             continue
         plain = inner.removeprefix("base_layer.")
         if plain == "weight":
-            tensor = tensor + layers[owner].get_delta_weight(ADAPTER).to(tensor.dtype)
+            delta = cast(Any, layers[owner]).get_delta_weight(ADAPTER)
+            tensor = tensor + delta.to(tensor.dtype)
         merged[f"{owner}.{plain}"] = tensor
     return merged

@@ -6,7 +6,6 @@ Source: HySAC (arXiv 2503.12127), section 3; the lift is MERU's (arXiv 2304.0917
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +61,7 @@ class Lift(nn.Module):
 
     @property
     def curvature(self) -> Tensor:
-        """c > 0, 0-dim."""
+        """The hyperboloid's c > 0 (its curvature is -c), 0-dim."""
         return self.curv.exp()
 
     @torch.no_grad()
@@ -88,7 +87,7 @@ class Lift(nn.Module):
             if features.dtype in (torch.float16, torch.bfloat16):
                 features = features.float()
             alpha, curvature = alpha.to(features.dtype), self.curvature.to(features.dtype)
-            return cast(Tensor, lorentz.exp_map0(alpha.exp() * features, curvature))
+            return lorentz.exp_map0(alpha.exp() * features, curvature)
 
 
 class HyperbolicDualEncoder(nn.Module):
@@ -101,6 +100,7 @@ class HyperbolicDualEncoder(nn.Module):
     """
 
     def __init__(self, encoder: DualEncoder, lift: Lift, *, min_radius: float = 0.1) -> None:
+        """Joins towers and lift."""
         super().__init__()
         self.encoder = encoder
         self.lift = lift
@@ -108,7 +108,7 @@ class HyperbolicDualEncoder(nn.Module):
 
     @property
     def curvature(self) -> Tensor:
-        """c > 0, 0-dim."""
+        """The hyperboloid's c > 0 (its curvature is -c), 0-dim."""
         return self.lift.curvature
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -124,10 +124,12 @@ class ImageHead(nn.Module):
     """The image half for export: pixels (B, 3, H, W) -> embedding (B, d), root distance (B,)."""
 
     def __init__(self, model: HyperbolicDualEncoder) -> None:
+        """Wraps a model; nothing is copied."""
         super().__init__()
         self.model = model
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the space part and its distance from the root."""
         embedding = self.model.encode_image(pixels)
         curvature = self.model.curvature.to(embedding.dtype)
         return embedding, lorentz.root_distance(embedding, curvature)
@@ -137,10 +139,12 @@ class TextHead(nn.Module):
     """The text half for export: ids and mask (B, T) -> embedding (B, d), root distance (B,)."""
 
     def __init__(self, model: HyperbolicDualEncoder) -> None:
+        """Wraps a model; nothing is copied."""
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the space part and its distance from the root."""
         embedding = self.model.encode_text(input_ids, attention_mask)
         curvature = self.model.curvature.to(embedding.dtype)
         return embedding, lorentz.root_distance(embedding, curvature)

@@ -92,7 +92,8 @@ def _colour(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb
     if saturation != 1:
         x = x * saturation + ((x @ _LUMA) * (1 - saturation))[..., None]
     x = (x - x.mean()) * contrast + x.mean()
-    return np.clip(x * brightness + 0.5, 0, 255).astype(np.uint8)
+    result: Rgb = np.clip(x * brightness + 0.5, 0, 255).astype(np.uint8)
+    return result
 
 
 def _hue(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb:

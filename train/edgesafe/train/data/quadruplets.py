@@ -179,7 +179,7 @@ def _parse(
     if not isinstance(raw, Mapping):
         bad.append(BadRecord(line, None, None, "not_a_record", f"{type(raw).__name__}"))
         return None
-    row = dict(raw)
+    row: dict[str, Any] = dict(raw)
     for own, alias in ALIASES.items():
         if row.get(own) is None and row.get(alias) is not None:
             row[own] = row[alias]
@@ -190,7 +190,7 @@ def _parse(
     ):
         if row.get(field) is None and templates:
             row[field] = _from_templates(templates, row, folder)
-    problems = []
+    problems: list[tuple[str, str, str]] = []
     for field in (*_TEXTS, *_IMAGES):
         value = row.get(field)
         if value is None:
@@ -215,7 +215,7 @@ def _from_templates(
     templates: Sequence[str], row: Mapping[str, Any], folder: Path
 ) -> str | None:
     """The first path that exists, else the last; None if a template's field is missing."""
-    path = None
+    path: str | None = None
     for template in templates:
         try:
             path = template.format_map({k: v for k, v in row.items() if v is not None})

@@ -79,6 +79,31 @@ class ParameterGroup:
     lr_scale: float
 
 
+@dataclass(frozen=True)
+class Padding:
+    """Makes rectangular batches of lists of token ids.
+
+    Attributes:
+        max_tokens: Width of a batch of fixed length.
+        pad_id: Id that fills the rest of a row.
+        fixed_length: Whether every batch is ``max_tokens`` wide, or as wide as its longest row.
+    """
+
+    max_tokens: int
+    pad_id: int
+    fixed_length: bool
+
+    def __call__(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Returns ``input_ids`` and ``attention_mask``, both (B, T) int64."""
+        width = self.max_tokens if self.fixed_length else max(map(len, rows), default=1)
+        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.int64)
+        mask = torch.zeros((len(rows), width), dtype=torch.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row, dtype=torch.int64)
+            mask[i, : len(row)] = 1
+        return ids, mask
+
+
 class DualEncoder(nn.Module):
     """An image tower and a text tower with features of one dimension.
 
@@ -115,6 +140,7 @@ class DualEncoder(nn.Module):
         fixed_length: bool,
         weights: Mapping[str, Any],
     ) -> None:
+        """Keeps the towers and what belongs to them; see the attributes."""
         super().__init__()
         self.image = image
         self.text = text
@@ -152,7 +178,7 @@ class DualEncoder(nn.Module):
             ``input_ids`` and ``attention_mask``, both (B, T) int64; T is ``max_tokens`` for
             fixed-length towers, else the longest row of the batch.
         """
-        return self.pad(self.token_ids(texts))
+        return self.padding(self.token_ids(texts))
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Turns texts into unpadded, truncated lists of ids with their special tokens."""
@@ -165,15 +191,10 @@ class DualEncoder(nn.Module):
             self._tokenizer = tokenizer
         return [list(row.ids) for row in self._tokenizer.encode_batch(list(texts))]
 
-    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Pads lists of ids to one length; see `tokenize`."""
-        width = self.max_tokens if self.fixed_length else max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.int64)
-        mask = torch.zeros((len(rows), width), dtype=torch.int64)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row, dtype=torch.int64)
-            mask[i, : len(row)] = 1
-        return ids, mask
+    @property
+    def padding(self) -> Padding:
+        """How lists of ids become a batch."""
+        return Padding(self.max_tokens, self.pad_id, self.fixed_length)
 
     # Training
 
