@@ -19,7 +19,7 @@ from edgesafe.runtime.verdict import Verdict
 __all__ = ["Scale", "axis_svg", "legend_svg", "make_scale"]
 
 _WIDTH = 320
-_LEFT, _RIGHT = 76, 312  # the names of the shells stand left of this
+_LEFT, _RIGHT = 84, 312  # the names of the shells stand left of this
 _RAIL_Y = 28
 _CLASSES = {
     "safe_text": "safe text",
@@ -97,7 +97,7 @@ def _rail(threshold: Threshold | None, scale: Scale) -> list[str]:
     at = scale.x(threshold.value)
     low, high = (scale.x(end) for end in threshold.interval)
     # Kept clear of the words at both ends.
-    middle = min(max(at, _LEFT + 66), _RIGHT - 78)
+    middle = min(max(at, _LEFT + 70), _RIGHT - 82)
     return [
         _line("under", _LEFT, at),
         _line("over", at, _RIGHT),
@@ -124,7 +124,7 @@ def _marker(radius: float, scale: Scale) -> str:
 def _shells(bounds: Mapping[str, Bounds], scale: Scale, own: str) -> list[str]:
     parts = []
     for row, (name, shell) in enumerate((n, bounds[n]) for n in _CLASSES if n in bounds):
-        y = _RAIL_Y + 30 + 13 * row
+        y = _RAIL_Y + 30 + 14 * row
         low, mean, high = (scale.x(value) for value in (shell.low_05, shell.avg, shell.up_95))
         kind = "shell own" if own and name.endswith(own) else "shell"
         parts += [
@@ -141,7 +141,7 @@ def _line(kind: str, x1: float, x2: float) -> str:
 
 
 def _svg(parts: list[str], label: str, shells: int) -> str:
-    height = _RAIL_Y + 28 + 13 * shells
+    height = _RAIL_Y + 28 + 14 * shells
     return (
         f'<svg class="axis" viewBox="0 0 {_WIDTH} {height}" role="img"'
         f' aria-label="{escape(label)}">{"".join(parts)}</svg>'

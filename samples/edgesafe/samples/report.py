@@ -180,6 +180,8 @@ to the 95&nbsp;% quantile, with a notch at the mean; on a card, those of its own
 highlighted.</p>
 <div class="legend">{legend_svg(threshold, manifest.bounds, scale)}</div>
 {rates}
+<p>Below the axis stand the concepts that fit best, each with its score from 0 to 1. At 0.5 lies the
+edge of the concept's entailment cone; a bar in the accent colour is inside it.</p>
 </section>"""
 
 
