@@ -2,7 +2,8 @@
 
 A concept is a point ``x`` of the hyperboloid (the embedding of its prompts). Its entailment cone
 opens away from the root with half aperture ``aperture(x)``; an input ``y`` is inside where the
-exterior angle of ``y`` seen from ``x`` is at most that (Desai et al., MERU, ICML 2023, eqs. 10 and 12).
+exterior angle of ``y`` seen from ``x`` is at most that (Desai et al., MERU, ICML 2023, equations
+10 and 12).
 
 The score is the margin ``aperture - angle`` through a logistic function::
 

@@ -70,11 +70,13 @@ class MissingExtraError(EdgesafeError):
     """
 
     def __init__(self, module: str, extra: str) -> None:
+        """Say what to install."""
         super().__init__(f"{module} is not installed: pip install 'edgesafe[{extra}]'")
         self.module = module
         self.extra = extra
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Survive the way between processes: the arguments are not the message."""
         return type(self), (self.module, self.extra)
 
 

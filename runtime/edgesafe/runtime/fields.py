@@ -58,12 +58,14 @@ class Fields:
     """
 
     def __init__(self, value: Any, where: str) -> None:
+        """Hold a value that must be an object."""
         if not isinstance(value, Mapping):
             raise PackageError(f"{where} must be an object, not {_kind(value)}")
         self.value: Mapping[str, Any] = value
         self.where = where
 
     def __contains__(self, name: str) -> bool:
+        """Tell whether a key is there and not null."""
         return self.value.get(name) is not None
 
     def only(self, *names: str) -> None:

@@ -58,6 +58,7 @@ class Moderator:
     """
 
     def __init__(self, package: Package, *, backend: str = "auto", threads: int | None = None):
+        """Take a verified package; the arguments are those of :meth:`load`."""
         check_backend(backend)
         manifest = package.manifest
         self._package = package
@@ -115,6 +116,11 @@ class Moderator:
     def manifest(self) -> Manifest:
         """What the package says about itself."""
         return self._package.manifest
+
+    @property
+    def package_label(self) -> str:
+        """What verdicts call the package: ``name@release#digest``."""
+        return self._package.manifest.identity
 
     @property
     def path(self) -> Path:

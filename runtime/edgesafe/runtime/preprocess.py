@@ -49,6 +49,7 @@ class Preprocess:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
+        """Check the fields."""
         for name in ("height", "width"):
             side = getattr(self, name)
             if type(side) is not int or not 1 <= side <= _MAX_SIDE:

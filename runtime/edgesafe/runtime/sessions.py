@@ -47,6 +47,7 @@ class Session:
     """
 
     def __init__(self, session: Any, backend: str) -> None:
+        """Wrap an ``InferenceSession``; made by :func:`open_session`."""
         self._session = session
         self.backend = backend
 

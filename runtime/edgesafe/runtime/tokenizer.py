@@ -33,6 +33,7 @@ class BadText(Exception):
     """A text cannot be judged; ``code`` is the reason code of the verdict."""
 
     def __init__(self, code: str, detail: str) -> None:
+        """Take the reason code and the words for a person."""
         super().__init__(detail)
         self.code = code
         self.detail = detail
@@ -52,6 +53,7 @@ class TextTokenizer:
     """
 
     def __init__(self, data: bytes, encoder: TextEncoder, where: str) -> None:
+        """Parse the file and find its special tokens."""
         self._encoder = encoder
         self._tokenizer = _load(data, where)
         # The tokens around every text, found with a probe.

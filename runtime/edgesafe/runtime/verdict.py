@@ -110,6 +110,7 @@ class Verdict:
     package: str
 
     def __post_init__(self) -> None:
+        """Refuse a decision that the other fields do not bear."""
         if self.decision == "undecided":
             if not self.reason:
                 raise ValueError("an undecided verdict needs a reason")
