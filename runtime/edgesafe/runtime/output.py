@@ -56,8 +56,10 @@ class JsonLines:
         self._stdout.flush()
         if verdict.reason:
             click.echo(
-                f"{printable(_place(source, index))}: {verdict.reason}: "
-                f"{printable(verdict.detail or '')}",
+                printable(
+                    f"{_place(source, index)}: {verdict.reason}: {verdict.detail or ''}",
+                    self._stderr,
+                ),
                 file=self._stderr,
             )
 
@@ -80,8 +82,8 @@ class Table:
         why = f"  ({verdict.reason}: {verdict.detail})" if verdict.reason else ""
         click.echo(
             f"{word}  {_number(verdict.score)}  {_number(verdict.threshold)}  "
-            f"{_clip(printable(concept)):<16}  {verdict.ms.total:7.1f}  "
-            f"{printable(_place(source, index))}{printable(why)}",
+            f"{_clip(printable(concept, self._stdout)):<16}  {verdict.ms.total:7.1f}  "
+            + printable(_place(source, index) + why, self._stdout),
             file=self._stdout,
         )
         self._stdout.flush()
@@ -124,9 +126,13 @@ def summary(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[word]} {word}" for word in _COLOURS)
 
 
-def printable(text: str) -> str:
-    """Text without control characters: a file name must not steer somebody's terminal."""
-    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
+def printable(text: str, stream: TextIO) -> str:
+    """Text that the stream can encode, without control characters.
+
+    A file name must neither stop the run nor steer somebody's terminal.
+    """
+    encoding = stream.encoding or "utf-8"
+    safe = text.encode(encoding, "backslashreplace").decode(encoding)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)
 
 

@@ -22,7 +22,7 @@ _SHORT, _LONG = 3, 4
 
 
 class Refused(Exception):
-    """This input cannot be judged; the verdict is ``undecided``.
+    """Says that this input cannot be judged: the verdict is ``undecided``.
 
     Not an :class:`EdgesafeError`: being refused is an answer about one picture, not a failure of
     the program, so it never ends a run.
@@ -33,11 +33,13 @@ class Refused(Exception):
     """
 
     def __init__(self, code: str, detail: str) -> None:
+        """Take the reason code and what was found."""
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
 
     def __str__(self) -> str:
+        """Return both, for logs."""
         return f"{self.code}: {self.detail}"
 
 
