@@ -12,10 +12,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesafe.samples import heldout_hazards as hazards
+from edgesafe.samples import heldout_blood as blood
+from edgesafe.samples import heldout_bombs as bombs
+from edgesafe.samples import heldout_drugs as drugs
+from edgesafe.samples import heldout_fire as fire
 from edgesafe.samples import heldout_nature as nature
-from edgesafe.samples import heldout_stains as stains
 from edgesafe.samples import heldout_tools as tools
+from edgesafe.samples import heldout_toys as toys
+from edgesafe.samples import heldout_weapons as weapons
 from edgesafe.samples.heldout_parts import Sketch
 from edgesafe.samples.heldout_styles import STYLE_FUNCTIONS
 
@@ -24,39 +28,39 @@ _Subject = tuple[Callable[[Sketch], None], float]
 
 _HAZARDS: dict[str, dict[str, _Subject]] = {
     "weapon": {
-        "kitchen_knife": (hazards.kitchen_knife, 180),
-        "combat_knife": (hazards.combat_knife, 180),
-        "handgun": (hazards.handgun, 60),
-        "rifle": (hazards.rifle, 60),
-        "sword": (hazards.sword, 180),
-        "axe": (hazards.axe, 180),
-        "grenade": (hazards.grenade, 30),
-        "bomb": (hazards.bomb, 20),
+        "kitchen_knife": (weapons.kitchen_knife, 180),
+        "combat_knife": (weapons.combat_knife, 180),
+        "handgun": (weapons.handgun, 60),
+        "rifle": (weapons.rifle, 60),
+        "sword": (weapons.sword, 180),
+        "axe": (bombs.axe, 180),
+        "grenade": (bombs.grenade, 30),
+        "bomb": (bombs.bomb, 20),
     },
     "fire": {
-        "flame": (hazards.flame, 8),
-        "campfire": (hazards.campfire, 6),
-        "burning_patch": (hazards.burning_patch, 5),
-        "torch": (hazards.torch, 22),
-        "match": (hazards.match, 18),
-        "explosion": (hazards.explosion, 180),
+        "flame": (fire.flame, 8),
+        "campfire": (fire.campfire, 6),
+        "burning_patch": (fire.burning_patch, 5),
+        "torch": (fire.torch, 22),
+        "match": (fire.match, 18),
+        "explosion": (fire.explosion, 180),
     },
     "blood": {
-        "blood_drops": (stains.blood_drops, 10),
-        "blood_splatter": (stains.blood_splatter, 12),
-        "blood_puddle": (stains.blood_puddle, 8),
-        "blood_smear": (stains.blood_smear, 180),
-        "blood_handprint": (stains.blood_handprint, 25),
-        "blood_drip": (stains.blood_drip, 4),
+        "blood_drops": (blood.blood_drops, 10),
+        "blood_splatter": (blood.blood_splatter, 12),
+        "blood_puddle": (blood.blood_puddle, 8),
+        "blood_smear": (blood.blood_smear, 180),
+        "blood_handprint": (blood.blood_handprint, 25),
+        "blood_drip": (blood.blood_drip, 4),
     },
     "drugs": {
-        "capsules": (stains.capsules, 180),
-        "tablets": (stains.tablets, 10),
-        "syringe": (stains.syringe, 180),
-        "blister_pack": (stains.blister_pack, 180),
-        "powder_lines": (stains.powder_lines, 25),
-        "pill_bottle": (stains.pill_bottle, 10),
-        "joint": (stains.joint, 14),
+        "capsules": (drugs.capsules, 180),
+        "tablets": (drugs.tablets, 10),
+        "syringe": (drugs.syringe, 180),
+        "blister_pack": (drugs.blister_pack, 180),
+        "powder_lines": (drugs.powder_lines, 25),
+        "pill_bottle": (drugs.pill_bottle, 10),
+        "joint": (drugs.joint, 14),
     },
 }
 _HARMLESS: dict[str, _Subject] = {
@@ -80,25 +84,24 @@ _HARMLESS: dict[str, _Subject] = {
     "strawberry": (nature.strawberry, 30),
     "tomato": (nature.tomato, 18),
     "ketchup": (tools.ketchup, 15),
-    "heart": (tools.heart, 18),
+    "heart": (toys.heart, 18),
     "paint_pot": (tools.paint_pot, 8),
-    "balloon": (tools.balloon, 14),
-    "buttons": (tools.buttons, 180),
-    "candies": (tools.candies, 25),
-    "eggs": (tools.eggs, 10),
-    "marbles": (tools.marbles, 180),
+    "balloon": (toys.balloon, 14),
+    "buttons": (toys.buttons, 180),
+    "candies": (toys.candies, 25),
+    "eggs": (nature.eggs, 10),
+    "marbles": (toys.marbles, 180),
     "toothbrush": (tools.toothbrush, 180),
     "thermometer": (tools.thermometer, 180),
     "lipstick": (tools.lipstick, 18),
-    "toy_car": (tools.toy_car, 10),
-    "teddy_bear": (tools.teddy_bear, 12),
-    "ball": (tools.ball, 180),
-    "book": (tools.book, 20),
-    "mug": (tools.mug, 10),
-    "phone": (tools.phone, 60),
+    "toy_car": (toys.toy_car, 10),
+    "teddy_bear": (toys.teddy_bear, 12),
+    "ball": (toys.ball, 180),
+    "book": (toys.book, 20),
+    "mug": (toys.mug, 10),
+    "phone": (toys.phone, 60),
 }
-_ALL: dict[str, _Subject] = {**_HARMLESS, **{n: f for g in _HAZARDS.values()
-                                             for n, f in g.items()}}
+_ALL: dict[str, _Subject] = {**_HARMLESS, **{n: f for g in _HAZARDS.values() for n, f in g.items()}}
 
 STYLES: tuple[str, ...] = tuple(STYLE_FUNCTIONS)
 HAZARDS: dict[str, tuple[str, ...]] = {tag: tuple(group) for tag, group in _HAZARDS.items()}
@@ -127,9 +130,15 @@ def draw(name: str, style: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     return STYLE_FUNCTIONS[style](sketch.parts, rng, turn)
 
 
-def place(photo: NDArray[np.uint8], sprite: NDArray[np.uint8], rng: np.random.Generator, *,
-          scale: float, shadow: bool = True, turn: float = 25.0
-          ) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+def place(
+    photo: NDArray[np.uint8],
+    sprite: NDArray[np.uint8],
+    rng: np.random.Generator,
+    *,
+    scale: float,
+    shadow: bool = True,
+    turn: float = 25.0,
+) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
     """Puts a sprite somewhere into a photo.
 
     Args:
@@ -154,7 +163,7 @@ def place(photo: NDArray[np.uint8], sprite: NDArray[np.uint8], rng: np.random.Ge
     y = int(rng.uniform(-over * sh, max(1.0, height - sh * (1 - over))))
     layer = np.zeros((height, width, 4), np.float32)
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + sw, width), min(y + sh, height)
-    layer[y0:y1, x0:x1] = top[y0 - y:y1 - y, x0 - x:x1 - x]
+    layer[y0:y1, x0:x1] = top[y0 - y : y1 - y, x0 - x : x1 - x]
     alpha = layer[..., 3]
     scene = photo.astype(np.float32) / 255
     if rng.random() < 0.15:
@@ -167,13 +176,18 @@ def place(photo: NDArray[np.uint8], sprite: NDArray[np.uint8], rng: np.random.Ge
     if shadow and soft < 0.35:
         r = scale * min(height, width)
         dx, dy = rng.uniform(-0.05, 0.05) * r, rng.uniform(0.01, 0.07) * r
-        moved = cv2.warpAffine(alpha, np.float32([[1, 0, dx], [0, 1, dy]]), (width, height))
+        moved = cv2.warpAffine(
+            alpha, np.array([[1, 0, dx], [0, 1, dy]], np.float32), (width, height)
+        )
         dark = cv2.GaussianBlur(moved, (0, 0), max(1.0, rng.uniform(0.015, 0.045) * r))
         scene = scene * (1 - np.float32(rng.uniform(0.25, 0.5)) * dark)[..., None]
     out = scene * (1 - alpha[..., None]) + color * alpha[..., None]
     ys, xs = np.where(alpha > 0.12)
-    box = (x0, y0, x1, y1) if len(xs) == 0 else (
-        int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    box = (
+        (x0, y0, x1, y1)
+        if len(xs) == 0
+        else (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    )
     return (np.clip(out, 0, 1) * 255 + 0.5).astype(np.uint8), box
 
 
@@ -187,18 +201,19 @@ def _turned(sprite: NDArray[np.uint8], degrees: float, k: float) -> NDArray[np.f
     nw, nh = max(2, math.ceil((w * c + h * s) * k)), max(2, math.ceil((w * s + h * c) * k))
     m = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, k)
     m[:, 2] += (nw / 2 - w / 2, nh / 2 - h / 2)
-    rgba = sprite.astype(np.float32) / 255
+    rgba: NDArray[np.float32] = np.asarray(sprite / np.float32(255), np.float32)
     rgba[..., :3] *= rgba[..., 3:]
     if k < 0.6:
         # Averaging first, since the warp alone would skip pixels.
-        rgba = cv2.GaussianBlur(rgba, (0, 0), 0.45 / k)
+        rgba = np.asarray(cv2.GaussianBlur(rgba, (0, 0), 0.45 / k), np.float32)
     out = np.asarray(cv2.warpAffine(rgba, m, (nw, nh), flags=cv2.INTER_LINEAR), np.float32)
     out[..., :3] /= np.maximum(out[..., 3:], 1e-3)
     return out
 
 
-def _covered(alpha: NDArray[np.float32], box: tuple[int, int, int, int],
-             rng: np.random.Generator) -> NDArray[np.float32]:
+def _covered(
+    alpha: NDArray[np.float32], box: tuple[int, int, int, int], rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Returns where something of the photo stays in front: up to a quarter, from one side."""
     import cv2
 
@@ -208,8 +223,7 @@ def _covered(alpha: NDArray[np.float32], box: tuple[int, int, int, int],
     a = rng.uniform(0, 2 * math.pi)
     t = (xx - (x0 + x1) / 2) * math.cos(a) + (yy - (y0 + y1) / 2) * math.sin(a)
     size = max(x1 - x0, y1 - y0, 1)
-    wave = cv2.resize(rng.random((6, 6), dtype=np.float32), (w, h),
-                      interpolation=cv2.INTER_CUBIC)
+    wave = cv2.resize(rng.random((6, 6), dtype=np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
     inside = t[alpha > 0.1]
     cut = float(np.quantile(inside, rng.uniform(0.78, 0.95))) if len(inside) else 1e9
-    return np.clip((t - cut + (wave - 0.5) * 0.12 * size) / 2 + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((t - cut + (wave - 0.5) * 0.12 * size) / 2 + 0.5, 0, 1), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from edgesafe.samples.heldout_parts import Part, Points, outline
 
 Image = NDArray[np.float32]
+Sprite = NDArray[np.uint8]
 
 MARGIN = 12
 _MATS = ("metal", "gloss", "glow", "wood", "liquid", "powder", "smoke")
@@ -29,6 +31,7 @@ class Layers:
         occlusion: Shade cast by the parts in front.
         ids: Number of the part seen there, 0 outside.
         mats: Weight of each material.
+        marks: Coverage of the surface marks.
     """
 
     color: Image
@@ -38,10 +41,16 @@ class Layers:
     occlusion: Image
     ids: NDArray[np.uint8]
     mats: dict[str, Image]
+    marks: Image
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 3,
-          stretch: float = 1.0) -> Image:
+def noise(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    cell: float,
+    octaves: int = 3,
+    stretch: float = 1.0,
+) -> Image:
     """Returns smooth noise of about 0..1; `stretch` lengthens its grain in y."""
     import cv2
 
@@ -50,10 +59,11 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves
     total, weight = 0.0, 1.0
     for _ in range(octaves):
         gh, gw = max(2, int(h / (cell * stretch)) + 2), max(2, int(w / cell) + 2)
-        out += weight * cv2.resize(rng.random((gh, gw), dtype=np.float32), (w, h),
-                                   interpolation=cv2.INTER_CUBIC)
+        out += weight * cv2.resize(
+            rng.random((gh, gw), dtype=np.float32), (w, h), interpolation=cv2.INTER_CUBIC
+        )
         total, weight, cell = total + weight, weight * 0.5, max(1.0, cell / 2)
-    return np.clip((out / total - 0.5) * 1.5 + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((out / total - 0.5) * 1.5 + 0.5, 0, 1), np.float32)
 
 
 def warp(image: Image, rng: np.random.Generator, reach: float, cell: float) -> Image:
@@ -77,11 +87,12 @@ def blur(image: Image, sigma: float) -> Image:
 def step(x: Image, low: float, high: float) -> Image:
     """Returns a smooth step from 0 at `low` to 1 at `high`."""
     t = np.clip((x - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def pose(parts: Sequence[Part], rng: np.random.Generator, turn: float, size: int, *,
-         bend: bool = True) -> tuple[list[Part], tuple[int, int]]:
+def pose(
+    parts: Sequence[Part], rng: np.random.Generator, turn: float, size: int, *, bend: bool = True
+) -> tuple[list[Part], tuple[int, int]]:
     """Turns, mirrors, stretches and (if `bend`) tilts the parts, and fits them to pixels.
 
     Args:
@@ -129,7 +140,7 @@ def fill(part: Part, shape: tuple[int, int], pad: int = 0) -> tuple[tuple[slice,
     loops = [np.round((q - (x0, y0)) * 16).astype(np.int32) for q in part.loops]
     cv2.fillPoly(mask, loops, 255, cv2.LINE_AA, 4)
     window = (slice(int(y0), int(y0) + mask.shape[0]), slice(int(x0), int(x0) + mask.shape[1]))
-    return window, mask.astype(np.float32) / 255
+    return window, np.asarray(mask / np.float32(255), np.float32)
 
 
 def relief(mask: Image, bulge: float) -> Image:
@@ -148,17 +159,25 @@ def normals(height: Image) -> Image:
     """Returns the unit normals of a height field."""
     gy, gx = np.gradient(height)
     n = np.stack([-gx, -gy, np.full_like(gx, 0.9)], -1)
-    return (n / np.linalg.norm(n, axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(n / np.linalg.norm(n, axis=-1, keepdims=True), np.float32)
 
 
-def build(parts: Sequence[Part], shape: tuple[int, int], rng: np.random.Generator,
-          light: Points) -> Layers:
+def build(
+    parts: Sequence[Part], shape: tuple[int, int], rng: np.random.Generator, light: Points
+) -> Layers:
     """Rasterises parts, back to front."""
     h, w = shape
-    lay = Layers(np.zeros((h, w, 3), np.float32), np.zeros(shape, np.float32),
-                 np.zeros((h, w, 3), np.float32), np.zeros(shape, np.float32),
-                 np.zeros(shape, np.float32), np.zeros(shape, np.uint8),
-                 {m: np.zeros(shape, np.float32) for m in _MATS})
+    blank = [np.zeros(shape, np.float32) for _ in range(4 + len(_MATS))]
+    lay = Layers(
+        np.zeros((h, w, 3), np.float32),
+        blank[0],
+        np.zeros((h, w, 3), np.float32),
+        blank[1],
+        blank[2],
+        np.zeros(shape, np.uint8),
+        dict(zip(_MATS, blank[4:], strict=True)),
+        blank[3],
+    )
     lay.normal[..., 2] = 1
     streaks = noise(rng, shape, 5, 3) if any(p.mat == "smear" for p in parts) else lay.alpha
     dx, dy = int(round(-light[0] * 5)), int(round(-light[1] * 5))
@@ -172,6 +191,8 @@ def build(parts: Sequence[Part], shape: tuple[int, int], rng: np.random.Generato
             lay.occlusion[win] = np.maximum(lay.occlusion[win], shadow) * (1 - m)
         elif not part.line:
             lay.occlusion[win] *= 1 - m
+        whole = m
+        lay.marks[win] = np.maximum(lay.marks[win] * (1 - m), m * part.line)
         if part.mat == "smear":
             m = m * step(streaks[win], 0.18, 0.42)
         elif part.mat == "smoke":
@@ -181,11 +202,15 @@ def build(parts: Sequence[Part], shape: tuple[int, int], rng: np.random.Generato
         # Colours stay unmixed with the empty canvas, so that soft rims do not turn dark.
         before = lay.alpha[win][..., None]
         after = before + t3 * (1 - before)
-        lay.color[win] = np.where(after > 0, (lay.color[win] * before * (1 - t3)
-                                              + np.float32(part.color) * t3)
-                                  / np.maximum(after, 1e-5), 0)
-        lay.alpha[win] = after[..., 0] if part.mat != "glass" else np.maximum(
-            after[..., 0], m * 0.6)
+        lay.color[win] = np.where(
+            after > 0,
+            (lay.color[win] * before * (1 - t3) + np.asarray(part.color, np.float32) * t3)
+            / np.maximum(after, 1e-5),
+            0,
+        )
+        lay.alpha[win] = (
+            after[..., 0] if part.mat != "glass" else np.maximum(after[..., 0], m * 0.6)
+        )
         for name, chan in lay.mats.items():
             on = part.mat == name or (part.mat == "glass" and name == "gloss")
             chan[win] = chan[win] * (1 - m) + (m if on else 0)
@@ -193,7 +218,12 @@ def build(parts: Sequence[Part], shape: tuple[int, int], rng: np.random.Generato
             continue
         n = normals(relief(m, part.bulge))
         lay.normal[win] = lay.normal[win] * (1 - m[..., None]) + n * m[..., None]
-        lay.ids[win][m > 0.5] = number % 255 or 1
+        # Hair-thin parts would vanish under their own outline.
+        length = sum(float(np.hypot(*(q - np.roll(q, 1, 0)).T).sum()) for q in part.loops)
+        if part.mat == "smear":
+            lay.ids[win][whole > 0.5] = 255
+        elif part.ink and m.sum() > 1.7 * length:
+            lay.ids[win][m > 0.5] = number % 254 or 1
         pts = part.loops[0]
         mid = pts.mean(0)
         axis = np.linalg.eigh(np.cov((pts - mid).T))[1][:, 1]
@@ -215,3 +245,20 @@ def edges(ids: NDArray[np.uint8], width: float) -> Image:
     rim = (cv2.morphologyEx(ids, cv2.MORPH_GRADIENT, kernel) > 0).astype(np.float32)
     # A blurred line cut at a level is a smooth line of another width.
     return step(blur(rim, width * 0.55), 0.24, 0.5)
+
+
+def draw_light(rng: np.random.Generator) -> Points:
+    """Draws the direction to a lamp above, left or right."""
+    v = np.array([rng.uniform(-0.9, 0.9), rng.uniform(-0.9, -0.35), rng.uniform(0.6, 1.1)])
+    out: Points = v / np.linalg.norm(v)
+    return out
+
+
+def pack(rgb: NDArray[Any], alpha: NDArray[Any]) -> Sprite:
+    """Joins colour and coverage, and crops to what is visible."""
+    rgba = np.concatenate([rgb, alpha[..., None]], -1)
+    out: Sprite = np.asarray(np.clip(rgba, 0, 1) * 255 + 0.5, np.uint8)
+    ys, xs = np.where(out[..., 3] > 6)
+    if len(ys) == 0:
+        return out
+    return np.asarray(out[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1], order="C")

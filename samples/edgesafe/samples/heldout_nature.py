@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgesafe.samples.heldout_parts import Color, Sketch, hsv, pick, shade
+from edgesafe.samples.heldout_parts import Color, Sketch, hsv, pick, ragged, shade
 
 _LEAF: tuple[Color, ...] = ((0.25, 0.5, 0.2), (0.35, 0.58, 0.22), (0.18, 0.42, 0.22))
 
@@ -336,3 +336,44 @@ def tomato(s: Sketch) -> None:
         with s.at(0, -0.5, a + rng.uniform(-8, 8), 0.42):
             s.blob([(0, -0.12), (0.5, -0.12), (1.0, 0.06, 1), (0.5, 0.1), (0, 0.12)], green)
     s.stroke([(0, -0.5), (0.02, -0.65), (0.1, -0.78)], 0.08, shade(green, 0.85))
+
+
+def eggs(s: Sketch) -> None:
+    """Eggs, at times in a nest."""
+    rng = s.rng
+    c = pick(rng, ((0.94, 0.9, 0.84), (0.85, 0.65, 0.48), (0.75, 0.88, 0.9)))
+    nest = rng.random() < 0.4
+    if nest:
+        s.oval(0, 0.4, 1.0, 0.5, (0.45, 0.33, 0.18), "matte", 0.5)
+        for _ in range(26):
+            a = rng.uniform(0, 6.28)
+            x, y = 0.85 * math.cos(a), 0.4 + 0.4 * math.sin(a)
+            b = a + 1.57 + rng.normal(0, 0.4)
+            dx, dy = 0.25 * math.cos(b), 0.15 * math.sin(b)
+            s.stroke(
+                [(x - dx, y - dy), (x + dx, y + dy)],
+                0.035,
+                shade((0.6, 0.45, 0.25), rng.uniform(0.7, 1.2)),
+            )
+    for i in range(int(rng.integers(1, 4))):
+        x, y = ((0, 0.1), (-0.5, 0.18), (0.5, 0.2))[i]
+        with s.at(x, y, rng.uniform(-35, 35), 0.9 if nest else 1.05):
+            e = shade(c, rng.uniform(0.93, 1.05))
+            s.blob(
+                [
+                    (0, -0.48),
+                    (0.2, -0.36),
+                    (0.33, -0.02),
+                    (0.26, 0.27),
+                    (0, 0.38),
+                    (-0.26, 0.27),
+                    (-0.33, -0.02),
+                    (-0.2, -0.36),
+                ],
+                e,
+                "matte",
+                1.0,
+            )
+            if c[2] > 0.86:
+                for dx, dy in ragged(rng, 0.18, 0.2, 0.3, 8):
+                    s.oval(dx, dy, 0.018, 0.015, shade(e, 0.6), bulge=0, line=True)

@@ -35,6 +35,7 @@ class Part:
         mat: Material: matte, metal, gloss, liquid, glass, wood, glow, powder or smoke.
         bulge: Relief, from 0 (a slab with sharp edges) to 1 (fully round).
         line: Whether this is a surface mark without an edge or a body of its own.
+        ink: Whether its outline may be drawn.
     """
 
     loops: tuple[Points, ...]
@@ -42,6 +43,7 @@ class Part:
     mat: str = "matte"
     bulge: float = 0.5
     line: bool = False
+    ink: bool = True
 
 
 def shade(color: Color, factor: float) -> Color:
@@ -92,7 +94,9 @@ def spline(control: Control, *, closed: bool = True, steps: int = 8) -> Points:
     out = 0.5 * (
         2 * b + (c_ - a) * t + (2 * a - 5 * b + 4 * c_ - d) * t**2 + (3 * b - a - 3 * c_ + d) * t**3
     )
-    flat = out.reshape(-1, 2)
+    # The doubled points themselves would make a small loop.
+    keep = np.abs(b - c_).sum((1, 2)) > 1e-12
+    flat = out[keep].reshape(-1, 2)
     return flat if closed else np.concatenate([flat, p[-1:]])
 
 
@@ -127,6 +131,7 @@ class Sketch:
         """
         self.rng = rng
         self.parts: list[Part] = []
+        self.ink = True
         self._frame = np.eye(3)
 
     @contextmanager
@@ -152,7 +157,14 @@ class Sketch:
         """Adds a part of several outlines, filled by the even-odd rule."""
         f = self._frame
         self.parts.append(
-            Part(tuple(dense(p @ f[:2, :2].T + f[:2, 2]) for p in loops), color, mat, bulge, line)
+            Part(
+                tuple(dense(p @ f[:2, :2].T + f[:2, 2]) for p in loops),
+                color,
+                mat,
+                bulge,
+                line,
+                self.ink,
+            )
         )
 
     def poly(self, pts: Control, color: Color, mat: str = "matte", bulge: float = 0.3) -> None:

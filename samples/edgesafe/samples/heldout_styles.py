@@ -6,57 +6,38 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgesafe.samples.heldout_buffers import (
-    MARGIN,
     Image,
     Layers,
+    Sprite,
     blur,
     build,
+    draw_light,
     edges,
-    fill,
     noise,
-    normals,
+    pack,
     pose,
-    relief,
     step,
     warp,
 )
+from edgesafe.samples.heldout_mesh import mesh
 from edgesafe.samples.heldout_parts import Part, Points
 
-Sprite = NDArray[np.uint8]
 
-
-def _light(rng: np.random.Generator) -> Points:
-    """Draws the direction to a lamp above, left or right."""
-    v = np.array([rng.uniform(-0.9, 0.9), rng.uniform(-0.9, -0.35), rng.uniform(0.6, 1.1)])
-    out: Points = v / np.linalg.norm(v)
-    return out
-
-
-def _pack(rgb: Image, alpha: Image) -> Sprite:
-    """Joins colour and coverage, and crops to what is visible."""
-    rgba = np.concatenate([rgb, alpha[..., None]], -1)
-    out = (np.clip(rgba, 0, 1) * 255 + 0.5).astype(np.uint8)
-    ys, xs = np.where(out[..., 3] > 6)
-    if len(ys) == 0:
-        return out
-    return out[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
-
-
-def _start(parts: Sequence[Part], rng: np.random.Generator, turn: float
-           ) -> tuple[Layers, Points, int]:
+def _start(
+    parts: Sequence[Part], rng: np.random.Generator, turn: float
+) -> tuple[Layers, Points, int]:
     """Poses and rasterises the parts for the styles that shade pixels."""
     size = int(rng.integers(270, 390))
     posed, shape = pose(parts, rng, turn, size)
-    light = _light(rng)
+    light = draw_light(rng)
     return build(posed, shape, rng, light), light, size
 
 
 def _lambert(lay: Layers, light: Points) -> Image:
     """Returns how much each pixel faces the lamp, 0..1."""
-    return np.clip(lay.normal @ light.astype(np.float32), 0, 1)
+    return np.asarray(np.clip(lay.normal @ light.astype(np.float32), 0, 1), np.float32)
 
 
 def _sticker(rgb: Image, alpha: Image, reach: float) -> tuple[Image, Image]:
@@ -73,13 +54,16 @@ def flat(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprite
     rgb = lay.color * (1 - k * (lay.half > 0) * dull)[..., None]
     if rng.random() < 0.5:
         shine = (_lambert(lay, light) > 0.985) & (lay.half < 0)
-        lit = 0.35 * blur(shine.astype(np.float32), 0.6) * np.maximum(lay.mats["gloss"],
-                                                                     lay.mats["liquid"])
+        lit = (
+            0.35
+            * blur(shine.astype(np.float32), 0.6)
+            * np.maximum(lay.mats["gloss"], lay.mats["liquid"])
+        )
         rgb = rgb + (1 - rgb) * lit[..., None]
     alpha = lay.alpha
     if rng.random() < 0.18:
         rgb, alpha = _sticker(rgb, alpha, size * 0.012)
-    return _pack(rgb, alpha)
+    return pack(rgb, alpha)
 
 
 def comic(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprite:
@@ -89,7 +73,7 @@ def comic(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprit
     glow = lay.mats["glow"]
     dark = step(lit, 0.66, 0.6) * (1 - glow)
     if rng.random() < 0.4:
-        yy, xx = np.mgrid[0:lit.shape[0], 0:lit.shape[1]]
+        yy, xx = np.mgrid[0 : lit.shape[0], 0 : lit.shape[1]]
         p = rng.uniform(0.7, 1.0)
         screen = np.sin((xx + yy) * p) * np.sin((xx - yy) * p)
         dark = dark * step(screen.astype(np.float32), -0.1, 0.25)
@@ -104,14 +88,14 @@ def comic(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprit
     # A canvas rim keeps the outer line whole.
     width = size * rng.uniform(0.007, 0.014)
     ink = edges(lay.ids, width)
-    ink_color = np.float32((0.05, 0.04, 0.07))
+    ink_color = np.asarray((0.05, 0.04, 0.07), np.float32)
     full = np.maximum(lay.alpha * (lay.ids > 0), ink)
     base = np.where(lay.alpha[..., None] > 0.02, rgb, ink_color)
     rgb = base * (1 - ink[..., None]) + ink_color * ink[..., None]
     alpha = np.maximum(full, lay.alpha)
     if rng.random() < 0.15:
         rgb, alpha = _sticker(rgb, alpha, size * 0.012)
-    return _pack(rgb, alpha)
+    return pack(rgb, alpha)
 
 
 def pencil(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprite:
@@ -122,11 +106,11 @@ def pencil(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Spri
     # Fire and liquids are told by their colour, so they are seldom drawn in grey.
     warm = max(float(lay.mats[m].mean() / max(lay.alpha.mean(), 1e-5)) for m in ("glow", "liquid"))
     smear = any(p.mat == "smear" for p in parts)
-    colored = rng.random() < (0.97 if warm > 0.3 or smear else 0.55)
-    lum = lay.color @ np.float32((0.3, 0.59, 0.11))
+    colored = rng.random() < (1.0 if warm > 0.3 or smear else 0.55)
+    lum = lay.color @ np.asarray((0.3, 0.59, 0.11), np.float32)
     lit = 0.3 + 0.75 * _lambert(lay, light)
     lit = np.where(lay.mats["glow"] > 0.5, 0.9, lit)
-    tone = np.clip(1 - lum ** 0.8 * lit + 0.25 * lay.occlusion, 0, 1).astype(np.float32)
+    tone = np.clip(1 - lum**0.8 * lit + 0.25 * lay.occlusion, 0, 1).astype(np.float32)
     grain = noise(rng, shape, 1.6, 2)
     yy, xx = np.mgrid[0:h, 0:w].astype(np.float32)
     wob = (noise(rng, shape, size / 5, 2) - 0.5) * 10
@@ -139,16 +123,17 @@ def pencil(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Spri
     else:
         for k, low in enumerate((0.12, 0.42, 0.66)):
             a = first + k * 1.05
-            wave = 0.5 + 0.5 * np.sin((xx * math.cos(a) + yy * math.sin(a) + wob)
-                                      * (2 * math.pi / period))
-            share = np.clip((tone - low) / 0.4, 0, 1) * 0.75
+            wave = 0.5 + 0.5 * np.sin(
+                (xx * math.cos(a) + yy * math.sin(a) + wob) * (2 * math.pi / period)
+            )
+            share = np.clip((tone - low) / 0.4, 0, 1) * 0.62
             ink = np.maximum(ink, step(wave - (1 - share), -0.12, 0.2) * (share > 0.02))
         ink *= 0.45 + 0.5 * step(grain, 0.2, 0.6)
     line = edges(lay.ids, size * 0.004)
     rough = np.maximum(warp(line, rng, 2.2, 40), 0.8 * warp(line, rng, 3.0, 30))
-    rough *= 0.55 + 0.45 * step(grain, 0.15, 0.5)
-    paper = np.float32((0.97, 0.96, 0.93)) * np.float32(rng.uniform(0.93, 1.02))
-    graphite = np.float32((0.17, 0.17, 0.19)) * np.float32(rng.uniform(0.6, 1.3))
+    rough = np.maximum(rough * (0.55 + 0.45 * step(grain, 0.15, 0.5)), 0.9 * lay.marks)
+    paper = np.asarray((0.97, 0.96, 0.93), np.float32) * np.float32(rng.uniform(0.93, 1.02))
+    graphite = np.asarray((0.17, 0.17, 0.19), np.float32) * np.float32(rng.uniform(0.6, 1.3))
     if colored:
         pen = np.clip(lay.color * 1.3 - 0.3 * lay.color.mean(-1, keepdims=True), 0, 1) * 0.82
         under = paper * (1 - 0.45) + lay.color * 0.45
@@ -158,9 +143,12 @@ def pencil(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Spri
         rgb = paper * (1 - ink[..., None]) + graphite * ink[..., None]
     rgb = rgb * (1 - rough[..., None] * 0.85) + graphite * rough[..., None] * 0.85
     inside = warp(lay.alpha, rng, 2.0, 40)
-    rgb = np.where((lay.alpha > 0.03)[..., None], rgb, paper * (1 - rough[..., None])
-                   + graphite * rough[..., None])
-    return _pack(rgb, np.maximum(inside, rough))
+    rgb = np.where(
+        (lay.alpha > 0.03)[..., None],
+        rgb,
+        paper * (1 - rough[..., None]) + graphite * rough[..., None],
+    )
+    return pack(rgb, np.maximum(inside, rough))
 
 
 def _shaded(lay: Layers, light: Points) -> Image:
@@ -171,7 +159,7 @@ def _shaded(lay: Layers, light: Points) -> Image:
     shiny = lay.mats["gloss"] + lay.mats["metal"] + lay.mats["liquid"]
     spot = np.clip(lay.normal @ half.astype(np.float32), 0, 1) ** 40 * shiny * 0.55
     rgb = lay.color * lit[..., None]
-    return rgb + (1 - rgb) * np.clip(spot, 0, 1)[..., None]
+    return np.asarray(rgb + (1 - rgb) * np.clip(spot, 0, 1)[..., None], np.float32)
 
 
 def paint(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprite:
@@ -188,18 +176,19 @@ def _watercolor(lay: Layers, light: Points, size: int, rng: np.random.Generator)
     rgb = blur(_shaded(lay, light), 1.2)
     rim = edges(lay.ids, size * 0.006)
     soft = blur(rim, size * 0.006)
-    stack = np.concatenate([rgb * lay.alpha[..., None], lay.alpha[..., None],
-                            (0.5 * rim + 0.8 * soft)[..., None]], -1).astype(np.float32)
-    stack = warp(stack, rng, size * 0.012, size / 22)
+    stack = np.concatenate(
+        [rgb * lay.alpha[..., None], lay.alpha[..., None], (0.5 * rim + 0.8 * soft)[..., None]], -1
+    ).astype(np.float32)
+    stack = warp(stack, rng, size * 0.008, size / 18)
     alpha = stack[..., 3]
-    rgb = stack[..., :3] / np.maximum(alpha, 0.05)[..., None]
+    rgb = np.asarray(stack[..., :3] / np.maximum(alpha, 0.05)[..., None], np.float32)
     bloom = noise(rng, shape, size / 6, 3)
     grain = noise(rng, shape, 2.2, 2)
-    wash = np.clip(0.12 + 0.42 * (bloom - 0.35) + 0.16 * (grain - 0.5), 0, 0.6)
-    rgb = rgb + (0.98 - rgb) * wash[..., None]
+    wash = np.clip(0.06 + 0.34 * (bloom - 0.4) + 0.14 * (grain - 0.5), 0, 0.4)
+    rgb = np.asarray(rgb + (0.98 - rgb) * wash[..., None], np.float32)
     rgb = rgb * (1 - 0.5 * np.clip(stack[..., 4], 0, 1))[..., None]
     cover = step(alpha + 0.3 * (grain - 0.5), 0.3, 0.7)
-    return _pack(rgb, cover * np.float32(rng.uniform(0.88, 1.0)))
+    return pack(rgb, cover * np.float32(rng.uniform(0.88, 1.0)))
 
 
 def _oil(lay: Layers, light: Points, size: int, rng: np.random.Generator) -> Sprite:
@@ -221,8 +210,13 @@ def _oil(lay: Layers, light: Points, size: int, rng: np.random.Generator) -> Spr
         r = size * (0.022 if i < count // 2 else 0.012) * (0.6 + 0.8 * (i % 7) / 6)
         c = np.clip(ground[y, x] + jitter[i], 0, 1).tolist()
         dx, dy = math.cos(a) * r, math.sin(a) * r
-        cv2.line(canvas, (int(x - dx), int(y - dy)), (int(x + dx), int(y + dy)), (*c, 1.0),
-                 max(1, int(r * 0.45)))
+        cv2.line(
+            canvas,
+            (int(x - dx), int(y - dy)),
+            (int(x + dx), int(y + dy)),
+            (*c, 1.0),
+            max(1, int(r * 0.45)),
+        )
     canvas = blur(canvas, 0.6)
     # Fine details go on last, or the strokes would bury them.
     detail = np.clip(np.abs(ground - blur(ground, size * 0.02)).sum(-1) * 2.2, 0, 0.75)
@@ -231,7 +225,7 @@ def _oil(lay: Layers, light: Points, size: int, rng: np.random.Generator) -> Spr
     height = rgb.mean(-1) + 0.06 * noise(rng, (h, w), 3, 2)
     gy, gx = np.gradient(height)
     rgb = rgb * (1 + 1.1 * np.clip(gx * light[0] + gy * light[1], -0.2, 0.2))[..., None]
-    return _pack(rgb.astype(np.float32), np.clip(canvas[..., 3], 0, 1))
+    return pack(rgb.astype(np.float32), np.clip(canvas[..., 3], 0, 1))
 
 
 def photo(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprite:
@@ -250,24 +244,31 @@ def photo(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprit
         base = base * (1 + 0.16 * rings * mats["wood"] * (0.5 + fine))[..., None]
     wrap = np.clip((n @ light.astype(np.float32) + 0.25) / 1.25, 0, 1)
     lit = (0.28 + 0.95 * wrap) * (1 - 0.55 * lay.occlusion)
-    tint = np.float32(1 + rng.uniform(-0.06, 0.06) * np.array([1, 0, -1]))
+    tint = np.asarray(1 + rng.uniform(-0.06, 0.06) * np.array([1, 0, -1]), np.float32)
     rgb = base * lit[..., None] * tint
     # A striped room, mirrored by metal; the position term keeps flat blades alive.
     gx, gy = rng.uniform(-4, 4, 2)
-    room = 0.5 + 0.5 * np.sin(4.2 * n[..., 1] + 2.4 * n[..., 0] + gx * xx + gy * yy
-                              + 1.2 * (broad - 0.5) + rng.uniform(0, 6))
+    room = 0.5 + 0.5 * np.sin(
+        4.2 * n[..., 1]
+        + 2.4 * n[..., 0]
+        + gx * xx
+        + gy * yy
+        + 1.2 * (broad - 0.5)
+        + rng.uniform(0, 6)
+    )
     steel = base * (0.32 + 0.95 * room * room)[..., None] * (1 - 0.5 * lay.occlusion)[..., None]
     m = mats["metal"][..., None]
     rgb = rgb * (1 - m) + steel * m
     half = (light + (0, 0, 1)) / np.linalg.norm(light + (0, 0, 1))
     spot = np.clip(n @ half.astype(np.float32), 0, 1)
-    shine = (0.3 * spot ** 14 + 0.6 * step(spot, 0.965, 0.99)) * mats["gloss"]
-    shine += 0.5 * spot ** 30 * mats["metal"] * step(1 - n[..., 2], 0.0, 0.05)
+    shine = (0.3 * spot**14 + 0.6 * step(spot, 0.965, 0.99)) * mats["gloss"]
+    shine += 0.5 * spot**30 * mats["metal"] * step(1 - n[..., 2], 0.0, 0.05)
     ripple = np.clip(spot + 0.06 * (broad - 0.5), 0, 1)
     edge = step(1 - n[..., 2], 0.01, 0.12)
-    shine += mats["liquid"] * (0.75 * step(ripple, 0.955, 0.99) * edge
-                               + 0.1 * step(broad, 0.62, 0.75))
-    shine += 0.03 * spot ** 5
+    shine += mats["liquid"] * (
+        0.75 * step(ripple, 0.955, 0.99) * edge + 0.05 * step(broad, 0.6, 0.85)
+    )
+    shine += 0.03 * spot**5
     rgb = rgb + (1 - rgb) * np.clip(shine, 0, 0.95)[..., None]
     alpha = lay.alpha
     if mats["glow"].max() > 0.5:
@@ -277,16 +278,18 @@ def photo(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprit
         soft = step(blur(puff, size * 0.02) + 0.5 * (broad - 0.5), 0.15, 0.85)
         alpha = alpha * (1 - puff) + soft * 0.85 * puff
     sigma = rng.uniform(0.5, 1.1)
-    both = blur(np.concatenate([rgb * alpha[..., None], alpha[..., None]], -1)
-                .astype(np.float32), sigma)
+    both = blur(
+        np.concatenate([rgb * alpha[..., None], alpha[..., None]], -1).astype(np.float32), sigma
+    )
     alpha = both[..., 3]
     rgb = both[..., :3] / np.maximum(alpha, 1e-3)[..., None]
     rgb = rgb + rng.normal(0, rng.uniform(0.008, 0.025), (h, w, 1)).astype(np.float32)
-    return _pack(rgb.astype(np.float32), alpha)
+    return pack(rgb.astype(np.float32), alpha)
 
 
-def _burn(rgb: Image, alpha: Image, lay: Layers, size: int, rng: np.random.Generator
-          ) -> tuple[Image, Image]:
+def _burn(
+    rgb: Image, alpha: Image, lay: Layers, size: int, rng: np.random.Generator
+) -> tuple[Image, Image]:
     """Turns the glowing parts into soft, streaked, partly clear fire."""
     glow = lay.mats["glow"]
     weight = (glow * alpha)[..., None]
@@ -299,9 +302,11 @@ def _burn(rgb: Image, alpha: Image, lay: Layers, size: int, rng: np.random.Gener
     hot = hot * (0.78 + 0.55 * wisps)[..., None]
     hot[..., 0] *= 1.1
     body = step(cover + 0.55 * (wisps - 0.5), 0.12, 0.85) * 0.97
+    # The noise must not light pixels far from the fire.
+    body *= step(cover, 0.03, 0.2)
     halo = 0.22 * blur(glow * alpha, size * 0.045)
     solid = alpha * (1 - step(blur(glow, 1.0), 0.2, 0.8))
-    halo_color = np.float32((1.0, 0.5, 0.15))
+    halo_color = np.asarray((1.0, 0.5, 0.15), np.float32)
     front = body[..., None]
     both = np.maximum(body, halo)
     flame = np.where(front > halo[..., None], hot, halo_color)
@@ -311,148 +316,11 @@ def _burn(rgb: Image, alpha: Image, lay: Layers, size: int, rng: np.random.Gener
     return out.astype(np.float32), np.maximum(both * (1 - k[..., 0]), solid)
 
 
-def mesh(parts: Sequence[Part], rng: np.random.Generator, turn: float) -> Sprite:
-    """A triangle mesh turned in space and lit, of coarse or fine facets."""
-    import cv2
-
-    size = int(rng.integers(250, 330))
-    posed, shape = pose(parts, rng, turn, size, bend=False)
-    coarse = rng.random() < 0.5
-    gap = size * (0.07 if coarse else 0.02)
-    light = _light(rng)
-    yaw, pitch = math.radians(rng.uniform(-38, 38)), math.radians(rng.uniform(-28, 28))
-    turn_y = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0],
-                       [-math.sin(yaw), 0, math.cos(yaw)]])
-    turn_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)],
-                       [0, math.sin(pitch), math.cos(pitch)]])
-    spin = turn_x @ turn_y
-    ground = np.zeros(shape, np.float32)
-    faces: list[NDArray[np.float64]] = []
-    shades: list[NDArray[np.float64]] = []
-    mid = np.array([shape[1] / 2, shape[0] / 2, 0])
-    phase = rng.uniform(0, 6)
-    for part in posed:
-        tri = _facets(part, ground, gap, size)
-        if len(tri) == 0:
-            continue
-        v = (tri - mid) @ spin.T
-        nrm = np.cross(v[:, 1] - v[:, 0], v[:, 2] - v[:, 0])
-        nrm /= np.maximum(np.linalg.norm(nrm, axis=1, keepdims=True), 1e-9)
-        nrm *= np.where(nrm[:, 2:] < 0, -1.0, 1.0)
-        color = _facet_colors(part, nrm, v, light, phase, size, rng, coarse)
-        order = np.argsort(v[:, :, 2].mean(1))
-        # Facets hidden by the same part come first; parts themselves are stacked in order.
-        faces.append(v[order])
-        shades.append(color[order])
-    v = np.concatenate(faces)
-    xy = v[..., :2] * (3.2 * size / (3.2 * size - v[..., 2:]))
-    low = xy.reshape(-1, 2).min(0)
-    scale = 2.0
-    pts = np.round((xy - low + MARGIN) * scale * 16).astype(np.int32)
-    w, h = (np.ceil(pts.reshape(-1, 2).max(0) / 16).astype(int) + int(MARGIN * scale)).tolist()
-    canvas = np.zeros((h, w, 4), np.uint8)
-    rgba = np.concatenate([np.clip(np.concatenate(shades), 0, 1) * 255,
-                           np.full((len(v), 1), 255.0)], 1)
-    for p, c in zip(pts, rgba.tolist(), strict=True):
-        cv2.fillConvexPoly(canvas, p, c, cv2.LINE_8, 4)
-    fw, fh = max(int(w / scale), 1), max(int(h / scale), 1)
-    small = cv2.resize(_premultiplied(canvas), (fw, fh), interpolation=cv2.INTER_AREA)
-    alpha = small[..., 3]
-    return _pack(small[..., :3] / np.maximum(alpha, 1e-3)[..., None], alpha)
-
-
-def _premultiplied(rgba: Sprite) -> Image:
-    """Returns colours in 0..1, zero where nothing was drawn."""
-    return rgba.astype(np.float32) / 255
-
-
-def _facets(part: Part, ground: Image, gap: float, size: int) -> Points:
-    """Returns the triangles of one part, as (n, 3, xyz), and raises the ground by it."""
-    import cv2
-
-    win, m = fill(part, (ground.shape[0], ground.shape[1]))
-    h = relief(m, part.bulge) * (m > 0.3) if not part.line else np.zeros_like(m)
-    if part.mat in ("smear", "powder") or (part.mat == "liquid" and part.bulge < 0.6):
-        h = h * 0.3
-    below = ground[win]
-    d = float(cv2.distanceTransform((m > 0.5).astype(np.uint8), cv2.DIST_L2, 3).max())
-    near = float(np.clip(d * 1.1, 2.0, gap))
-    base = float(np.median(below[m > 0.5])) if (m > 0.5).any() else 0.0
-    resting = base > 1.0 or part.line
-    top = np.maximum(h, below + 0.4 * h + 0.3) if resting else h
-    off = np.array([win[1].start, win[0].start], dtype=np.float64)
-    rims = []
-    for loop in part.loops:
-        local = loop - off
-        length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(
-            np.concatenate([local, local[:1]]), axis=0).T))])
-        count = max(4, int(length[-1] / near))
-        at = np.linspace(0, length[-1], count, endpoint=False)
-        ring = np.concatenate([local, local[:1]])
-        rims.append(np.stack([np.interp(at, length, ring[:, 0]),
-                              np.interp(at, length, ring[:, 1])], 1))
-    rows, cols = m.shape
-    gy, gx = np.mgrid[near:rows:near, near:cols:near]
-    inner = np.stack([gx.ravel(), gy.ravel()], 1)
-    inner += (np.sin(inner[:, ::-1] * 12.9 + inner * 78.2) * near * 0.3)
-    ij = np.clip(inner.astype(int), 0, (cols - 1, rows - 1))
-    deep = cv2.erode(np.pad((m > 0.5).astype(np.uint8), 1),
-                     np.ones((3, 3), np.uint8), iterations=max(1, int(near * 0.4)))[1:-1, 1:-1]
-    inner = inner[deep[ij[:, 1], ij[:, 0]] > 0]
-    pts = np.clip(np.concatenate([*rims, inner]), 0, (cols - 1e-2, rows - 1e-2))
-    sub = cv2.Subdiv2D((-2, -2, cols + 4, rows + 4))
-    sub.insert([(float(a), float(b)) for a, b in pts])
-    tri = np.asarray(sub.getTriangleList(), dtype=np.float64).reshape(-1, 3, 2)
-    ok = ((tri >= -1) & (tri <= (cols + 1, rows + 1))).all((1, 2))
-    tri = tri[ok]
-    c = np.clip(tri.mean(1).astype(int), 0, (cols - 1, rows - 1))
-    tri = tri[m[c[:, 1], c[:, 0]] > 0.4]
-    k = np.clip(np.round(tri).astype(int), 0, (cols - 1, rows - 1))
-    z = np.asarray(top[k[..., 1], k[..., 0]], dtype=np.float64)
-    thick = 0.0 if part.line else size * 0.028 * (1.2 - part.bulge)
-    if part.mat in ("liquid", "smear", "powder", "smoke"):
-        thick *= 0.2
-    out = [np.concatenate([tri + off, (z + thick)[..., None]], -1)]
-    if not resting:
-        out.insert(0, np.concatenate([tri + off, (-z - thick)[..., None]], -1))
-    if not part.line and thick > 0.5:
-        for rim in rims:
-            a, b = rim + off, np.roll(rim, -1, 0) + off
-            q = np.clip(np.round(rim).astype(int), 0, (cols - 1, rows - 1))
-            up = top[q[:, 1], q[:, 0]].astype(np.float64) + thick
-            low = below[q[:, 1], q[:, 0]].astype(np.float64) if resting else -thick + 0 * up
-            up2, low2 = np.roll(up, -1), np.roll(low, -1)
-            wall = [np.stack([np.c_[a, low], np.c_[b, low2], np.c_[b, up2]], 1),
-                    np.stack([np.c_[a, low], np.c_[b, up2], np.c_[a, up]], 1)]
-            out[-1:-1] = wall
-    if not part.line:
-        ground[win] = np.where(m > 0.5, np.maximum(below, top + thick), below)
-    return np.concatenate(out)
-
-
-def _facet_colors(part: Part, nrm: Points, v: Points, light: Points, phase: float, size: int,
-                  rng: np.random.Generator, coarse: bool) -> Points:
-    """Returns the lit colour of every facet."""
-    base = np.asarray(part.color) * (1 + rng.normal(0, 0.045 if coarse else 0.012, (len(nrm), 1)))
-    if part.mat == "glow":
-        rise = v[:, :, 1].mean(1)
-        rise = (rise - rise.min()) / max(float(np.ptp(rise)), 1e-6)
-        glow: Points = base * (0.78 + 0.3 * rise * nrm[:, 2])[:, None] + [0.06, 0, 0]
-        return glow
-    lit = 0.34 + 0.72 * np.clip(nrm @ light, 0, 1) - 0.1 * nrm[:, 1]
-    half = (light + (0, 0, 1)) / np.linalg.norm(light + (0, 0, 1))
-    spot = np.clip(nrm @ half, 0, 1)
-    color: Points = base * lit[:, None]
-    if part.mat == "metal":
-        mid = v.mean(1) / size
-        room = 0.5 + 0.5 * np.sin(4 * nrm[:, 1] + 2.5 * nrm[:, 0] + 2 * mid[:, 0] + mid[:, 1]
-                                  + phase)
-        color = base * (0.4 + 0.75 * room)[:, None] * (0.6 + 0.4 * lit)[:, None]
-    gain = {"metal": 0.45, "gloss": 0.5, "liquid": 0.5, "glass": 0.5}.get(part.mat, 0.05)
-    return color + (1 - color) * (gain * spot ** 26)[:, None]
-
-
 STYLE_FUNCTIONS: dict[str, Callable[[Sequence[Part], np.random.Generator, float], Sprite]] = {
-    "flat": flat, "comic": comic, "pencil": pencil, "paint": paint, "mesh": mesh, "photo": photo}
-# The relief helpers are shared with the mesh style.
-__all__ = ["STYLE_FUNCTIONS", "Sprite", "normals"]
+    "flat": flat,
+    "comic": comic,
+    "pencil": pencil,
+    "paint": paint,
+    "mesh": mesh,
+    "photo": photo,
+}
