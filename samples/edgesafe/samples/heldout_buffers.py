@@ -179,6 +179,7 @@ def build(
         blank[3],
     )
     lay.normal[..., 2] = 1
+    used: set[str] = set()
     streaks = noise(rng, shape, 5, 3) if any(p.mat == "smear" for p in parts) else lay.alpha
     dx, dy = int(round(-light[0] * 5)), int(round(-light[1] * 5))
     for number, part in enumerate(parts, 1):
@@ -194,7 +195,7 @@ def build(
         whole = m
         lay.marks[win] = np.maximum(lay.marks[win] * (1 - m), m * part.line)
         if part.mat == "smear":
-            m = m * step(streaks[win], 0.18, 0.42)
+            m = m * step(streaks[win], 0.12, 0.34)
         elif part.mat == "smoke":
             m = m * 0.82
         tint = m * 0.3 if part.mat == "glass" else m
@@ -213,7 +214,10 @@ def build(
         )
         for name, chan in lay.mats.items():
             on = part.mat == name or (part.mat == "glass" and name == "gloss")
-            chan[win] = chan[win] * (1 - m) + (m if on else 0)
+            if on:
+                used.add(name)
+            if name in used:
+                chan[win] = chan[win] * (1 - m) + (m if on else 0)
         if part.line:
             continue
         n = normals(relief(m, part.bulge))

@@ -176,5 +176,7 @@ def _facet_colors(
             4 * nrm[:, 1] + 2.5 * nrm[:, 0] + 2 * mid[:, 0] + mid[:, 1] + phase
         )
         color = base * (0.4 + 0.75 * room)[:, None] * (0.6 + 0.4 * lit)[:, None]
+    # A pool seen from above would mirror the lamp everywhere at once.
+    spot = np.where((part.mat == "liquid") & (nrm[:, 2] > 0.97), spot * 0.95, spot)
     gain = {"metal": 0.45, "gloss": 0.5, "liquid": 0.5, "glass": 0.5}.get(part.mat, 0.05)
     return color + (1 - color) * (gain * spot**26)[:, None]

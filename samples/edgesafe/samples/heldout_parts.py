@@ -102,11 +102,12 @@ def spline(control: Control, *, closed: bool = True, steps: int = 8) -> Points:
 
 def dense(pts: Points, gap: float = 0.05) -> Points:
     """Returns a closed polygon with extra points, so that bends and warps stay smooth."""
-    out = []
-    for p, q in zip(pts, np.roll(pts, -1, 0), strict=True):
-        n = max(1, int(np.hypot(*(q - p)) / gap))
-        out.append(p + (q - p) * (np.arange(n) / n)[:, None])
-    return np.concatenate(out)
+    way = np.roll(pts, -1, 0) - pts
+    count = np.maximum(1, (np.hypot(way[:, 0], way[:, 1]) / gap).astype(int))
+    index = np.repeat(np.arange(len(pts)), count)
+    part = (np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count)) / count[index]
+    out: Points = pts[index] + way[index] * part[:, None]
+    return out
 
 
 def ribbon(path: Points, widths: Points) -> Points:
