@@ -4,7 +4,7 @@ A package is a folder: ``manifest.json`` and the files that it lists, nothing el
 one rule: **read once, verify those bytes, use those bytes**. Each file is opened once, without
 following links, read whole, and compared with the size and the SHA-256 of the manifest; parsers
 are given the verified bytes and never a path. So a file that is exchanged after the check changes
-nothing, and no model can reach outside its folder.
+nothing. (That a model does not reach for other files is the business of ``onnx_guard``.)
 
 Refused: a missing or extra file, a sub-folder, a symbolic link, anything that is not a plain file,
 a size or a digest that does not match, and a hard link (``st_nlink > 1``), because another name of

@@ -1,7 +1,6 @@
 """ONNX Runtime sessions: made from verified bytes, quiet on a shared machine, in full float32.
 
-* From bytes only. ONNX Runtime then has no folder to resolve external data against and refuses
-  it; given a path, releases before 1.24 read any file that the model names.
+* From bytes that :mod:`edgesafe.runtime.onnx_guard` looked through, so that no other file is read.
 * No spinning threads: at batch 1 they win little and starve whatever else runs on the device.
 * Weights stored as float16 behind ``Cast`` or as int8 behind ``DequantizeLinear`` are folded to
   float32 once, at load. For ``DequantizeLinear`` that takes ``session.disable_quant_qdq``: by
@@ -19,6 +18,7 @@ from typing import Any
 import numpy.typing as npt
 
 from edgesafe.runtime.errors import BackendError, MissingExtraError, PackageError, UsageError
+from edgesafe.runtime.onnx_guard import guard_model
 
 __all__ = ["BACKENDS", "Session", "check_backend", "open_session"]
 
@@ -114,11 +114,12 @@ def open_session(
         UsageError: The name of the backend is unknown, or ``threads`` is not positive.
         MissingExtraError: ONNX Runtime is not installed.
         BackendError: The backend is not usable on this machine.
-        PackageError: ONNX Runtime refuses the model.
+        PackageError: The model reaches outside its file, or ONNX Runtime refuses it.
     """
     check_backend(backend)
     if threads is not None and (type(threads) is not int or threads < 1):
         raise UsageError(f"threads must be a positive whole number, not {threads!r}")
+    guard_model(model, where)
     ort = _onnxruntime()
     wanted = backend
     if backend == "auto":
