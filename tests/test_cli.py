@@ -126,7 +126,7 @@ def test_a_missing_part_of_edgesafe_is_a_bug(run_body: Runner) -> None:
         (UsageError("choose one"), 2),
         (click.ClickException("no"), 3),
         (click.UsageError("no"), 2),
-        (PermissionError(13, "Permission denied", "/root/x"), 3),
+        (PermissionError(13, "Permission denied", "report.html"), 3),
         (KeyboardInterrupt(), 130),
     ],
 )
