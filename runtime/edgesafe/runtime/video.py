@@ -4,7 +4,8 @@ FFmpeg inside OpenCV decodes; it is imported when the first video is opened. A f
 a video container before FFmpeg sees it, and the size in its header before a frame is decoded.
 
 FFmpeg conceals damage inside a frame, and OpenCV reports a broken end like a proper one. So the
-frames are counted against the container's own count, and a video that ends early says so.
+frames are counted against the container's own count, and a video that ends early says so. MPEG
+streams (.ts, .mpg) announce nothing: a cut one looks like a short one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from edgesafe.runtime.sources import is_video
 
 __all__ = ["Frame", "import_cv2", "read_frames", "to_rgb"]
 
-_COUNT_TOLERANCE = 0.02
-"""Part of the announced frames that may be absent: edit lists and estimated counts differ a bit."""
+_TOLERANCE = 0.02
+"""Part of the announced frames and time that may be absent: containers round and estimate."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,11 @@ def _read(
         int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     )
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    native = float(capture.get(cv2.CAP_PROP_FPS))
     if fps is not None:
-        native = float(capture.get(cv2.CAP_PROP_FPS))
         every = max(1, round(native / fps)) if 0 < native < 1000 else 1
     taken = index = 0
+    seconds = 0.0
     try:
         while max_frames is None or taken < max_frames:
             if not capture.grab():
@@ -138,6 +140,7 @@ def _read(
                     yield Frame(index, rgb=to_rgb(cv2, frame))
                 taken += 1
             index += 1
+            seconds = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
         else:
             return
     except cv2.error as error:
@@ -145,7 +148,12 @@ def _read(
         return
     if index == 0:
         yield Frame(None, refused=Refused("no_frames", "the video holds no frame"))
-    elif announced - index > max(1, announced * _COUNT_TOLERANCE):
+    elif _ends_early(index, announced) and _ends_early(seconds * native + 1, announced):
+        # Both, as a count may be an estimate from a rate that changes within the file.
         yield Frame(
             index, refused=Refused("truncated", f"it ends after {index} of {announced} frames")
         )
+
+
+def _ends_early(reached: float, announced: int) -> bool:
+    return announced - reached > max(1, announced * _TOLERANCE)
