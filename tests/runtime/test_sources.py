@@ -152,6 +152,12 @@ def test_a_list_on_standard_input_is_read_as_it_comes(folder: Path) -> None:
     assert [s.kind for s in found] == ["problem", "camera"]
 
 
+def test_an_empty_list_is_a_problem() -> None:
+    (source,) = expand(["-"], ["\n"])
+    assert source.problem is not None
+    assert source.problem.code == "no_sources"
+
+
 def test_kind_is_told_by_content_before_the_name(folder: Path) -> None:
     Image.new("RGB", (16, 16)).save("photo.mp4", "PNG")
     Path("clip.jpg").write_bytes(b"\x1aE\xdf\xa3" + bytes(200))

@@ -87,10 +87,14 @@ def expand(arguments: Iterable[str], lines: Iterable[str] = ()) -> Iterator[Sour
     """
     for argument in arguments:
         if argument == "-":
+            empty = True
             for line in lines:
                 name = line.rstrip("\r\n")
                 if name and name != "-":
+                    empty = False
                     yield from _one(name)
+            if empty:  # what should have made the list may have failed
+                yield _problem("-", "no_sources", "standard input names no source")
         else:
             yield from _one(argument)
 
