@@ -228,3 +228,17 @@ def test_the_shipped_model_judges_the_sample_photos(tmp_path: Path) -> None:
     for name, _, _ in demo_module._BAD:
         assert re.search(rf"^undecided .*{re.escape(name)}", result.stdout, re.M), name
     assert page.all("path", "marker")
+
+
+def test_a_real_package_goes_all_the_way(
+    tiny_package: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ["--model", str(tiny_package), "--data", str(data_folder), "--out", str(tmp_path)]
+    result = CliRunner().invoke(demo, arguments)
+    assert result.exit_code == 0, result.output
+    page = Page(Path(result.stdout.splitlines()[-1]).read_text(encoding="utf-8"))
+    assert page.stack == []
+    assert len(page.all("img")) == 4
+    # Every photo has a radius; the six bad inputs have none.
+    assert len(page.all("path", "marker")) >= 4
+    assert result.stdout.count("undecided  ") >= len(demo_module._BAD)

@@ -1,0 +1,56 @@
+"""``edgesafe bench`` on a tiny package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from edgesafe.calib.bench import bench
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("a.jpg", "b.jpg"):
+        pixels = generator.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def test_the_json_holds_every_figure(tiny_package: Path, photos: Path) -> None:
+    arguments = ["--model", str(tiny_package), "--images", str(photos), "--runs", "6"]
+    result = CliRunner().invoke(bench, [*arguments, "--soak", "40", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert "@" in found["package"] and found["backend"] == "cpu" and found["photos"] == 2
+    for kind in ("image", "text"):
+        part = found[kind]
+        assert part["runs"] == sum(part["decisions"].values()) == 6
+        assert set(part["stages"]) == {"decode", "preprocess", "infer", "post", "total"}
+        stages = sum(part["stages"][s]["p50"] for s in ("decode", "preprocess", "infer", "post"))
+        assert 0 < stages < 3 * part["stages"]["total"]["p99"]
+        assert all(row["p50"] <= row["p99"] for row in part["stages"].values())
+        assert part["cpu"]["mean"] > 0
+    assert found["image"]["decisions"]["undecided"] == 0
+    assert 0.05 < found["cold_start_s"] < 30
+    assert 10 < found["peak_mib"] < 8000
+    soak = found["soak"]
+    assert soak["images"] == 40
+    assert 10 < soak["start_mib"] <= soak["peak_mib"] + 1
+    assert soak["images_per_second"] > 0
+
+
+def test_the_table_is_for_people(tiny_package: Path, photos: Path) -> None:
+    arguments = ["--model", str(tiny_package), "--images", str(photos), "--runs", "3"]
+    result = CliRunner().invoke(bench, arguments)
+    assert result.exit_code == 0, result.output
+    for word in ("package", "machine", "decode", "infer", "total", "CPU", "cold start", "peak"):
+        assert word in result.stdout
+    assert "memory over" not in result.stdout
