@@ -1,0 +1,233 @@
+"""``edgesafe inspect``: a model package or a checkpoint, for a person.
+
+A package is fully verified first: what is shown is what a moderator would use, or an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgesafe.runtime.concepts import ConceptBank, parse_concepts
+from edgesafe.runtime.errors import CheckpointError, PackageError, SourceError
+from edgesafe.runtime.fields import parse_json
+from edgesafe.runtime.golden import parse_golden
+from edgesafe.runtime.manifest import MANIFEST, ImageEncoder, Manifest, Rate, TextEncoder, Threshold
+from edgesafe.runtime.package import Package, default_model_path, read_package
+
+__all__ = ["inspect"]
+
+CHECKPOINT = "checkpoint.json"
+_MAX_CHECKPOINT_BYTES = 16 << 20
+
+Line = tuple[str, str]
+Section = tuple[str, list[Line]]
+
+
+@click.command()
+@click.argument("path", metavar="[PKG|CKPT]", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as one line of JSON.")
+@click.option(
+    "--allow-hard-links", is_flag=True, help="Accept files that have other names on this disk."
+)
+def inspect(path: Path | None, as_json: bool, allow_hard_links: bool) -> None:
+    """Show what is in a model package or a checkpoint; without PKG, in the sample package.
+
+    Every file of a package is verified. Of a checkpoint only checkpoint.json is read.
+    """
+    folder = path or default_model_path()
+    if (folder / CHECKPOINT).is_file() and not (folder / MANIFEST).exists():
+        raw = _read_checkpoint(folder / CHECKPOINT)
+        sections = _checkpoint(folder, raw)
+    else:
+        package = read_package(folder, allow_hard_links=allow_hard_links)
+        raw = dict(package.manifest.raw)
+        sections = _package(package)
+    if as_json:
+        click.echo(json.dumps(raw, ensure_ascii=True, allow_nan=False))
+        return
+    for line in _layout(sections):
+        click.echo(line)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_CHECKPOINT_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(data) > _MAX_CHECKPOINT_BYTES:
+        raise CheckpointError(f"{path} is larger than {_MAX_CHECKPOINT_BYTES >> 20} MiB")
+    try:
+        fields = parse_json(data, str(path))
+        if not fields.text("format").startswith("edgesafe.checkpoint/"):
+            raise fields.fail("format", "is not that of an edgesafe checkpoint")
+    except PackageError as error:
+        raise CheckpointError(str(error)) from None
+    return dict(fields.value)
+
+
+def _checkpoint(folder: Path, raw: dict[str, Any]) -> Iterator[Section]:
+    head = [key for key in ("format", "method", "seed") if key in raw]
+    yield "Checkpoint", [("path", str(folder)), *((key, _plain(raw[key])) for key in head)]
+    for key, value in raw.items():
+        if key in head or not value:
+            continue
+        if isinstance(value, dict):
+            yield key.capitalize(), [(name, _plain(entry)) for name, entry in value.items()]
+        elif isinstance(value, list):
+            yield key.capitalize(), [("", _plain(entry)) for entry in value]
+        else:
+            yield key.capitalize(), [("", _plain(value))]
+
+
+def _package(package: Package) -> Iterator[Section]:
+    manifest = package.manifest
+    bank = parse_concepts(
+        package.files[manifest.concepts], manifest.geometry, str(package.path / manifest.concepts)
+    )
+    golden = parse_golden(
+        package.files[manifest.golden],
+        manifest.geometry.dim,
+        manifest.image.preprocess if manifest.image else None,
+        str(package.path / manifest.golden),
+    )
+    yield "Package", _head(package)
+    yield "Files (size and SHA-256 verified)", _files(manifest)
+    for name, encoder in (("Image", manifest.image), ("Text", manifest.text)):
+        if encoder:
+            yield f"{name} encoder", _encoder(manifest, name.lower(), encoder)
+    yield "Decision thresholds (safe up to this root distance)", _thresholds(manifest)
+    yield (
+        "Root distance by class, training data",
+        [
+            (name, f"mean {b.avg:.4f}, 5 % below {b.low_05:.4f}, 5 % above {b.up_95:.4f}")
+            for name, b in manifest.bounds.items()
+        ],
+    )
+    yield f"Concepts ({len(bank.concepts)})", _concepts(bank)
+    yield (
+        "Golden pairs",
+        [
+            ("images", str(len(golden.image))),
+            ("texts", str(len(golden.text))),
+        ],
+    )
+    yield (
+        "Weights",
+        [
+            ("licence", manifest.weights.licence),
+            *(("origin", origin) for origin in manifest.weights.origin),
+            *([("notice", manifest.weights.notice)] if manifest.weights.notice else []),
+        ],
+    )
+    yield "Intended use", [("", manifest.intended_use)]
+    yield "Limits", [("", limit) for limit in manifest.limits]
+    yield "Training", [(key, _plain(value)) for key, value in manifest.training.items()]
+
+
+def _head(package: Package) -> list[Line]:
+    manifest, geometry = package.manifest, package.manifest.geometry
+    return [
+        ("path", str(package.path)),
+        ("name", manifest.name),
+        ("release", str(manifest.release)),
+        ("created", manifest.created),
+        ("method", manifest.method),
+        ("geometry", f"Lorentz, curvature {geometry.curvature:g}, dimension {geometry.dim}"),
+        ("needs edgesafe", f"{manifest.minimum_runtime} or newer"),
+        ("digest", f"{manifest.digest} (verified; not a signature)"),
+    ]
+
+
+def _files(manifest: Manifest) -> list[Line]:
+    total = sum(entry.size for entry in manifest.files.values())
+    lines = [
+        (name, f"{_size(entry.size):>10}  {entry.sha256}")
+        for name, entry in sorted(manifest.files.items())
+    ]
+    return [*lines, ("in all", f"{_size(total):>10}")]
+
+
+def _encoder(manifest: Manifest, name: str, encoder: ImageEncoder | TextEncoder) -> list[Line]:
+    lines = [
+        ("file", encoder.file),
+        ("precision", f"{encoder.precision}, weights stored as {encoder.storage}"),
+        ("opset", str(encoder.opset)),
+    ]
+    if isinstance(encoder, ImageEncoder):
+        p = encoder.preprocess
+        lines.append(("input", f"{p.width} x {p.height} pixels, {p.mode}, {p.interpolation}"))
+    else:
+        fixed = ", always padded" if encoder.fixed_length else ""
+        lines.append(("input", f"up to {encoder.max_tokens} tokens{fixed}"))
+    parity = manifest.parity.get(name)
+    if parity:
+        lines.append(
+            (
+                "parity",
+                f"largest relative error {parity.max_relative_error:.1e} ({parity.n} inputs)",
+            )
+        )
+    return lines
+
+
+def _thresholds(manifest: Manifest) -> list[Line]:
+    lines: list[Line] = []
+    for name, entry in manifest.thresholds.items():
+        lines.append((name, _threshold(entry)))
+        for title, rate in (("false alarms", entry.fpr), ("missed", entry.miss_rate)):
+            if rate:
+                lines.append(("", f"{title}: {_rate(rate)}"))
+        lines.append(("", f"rule: {entry.rule}"))
+    absent = [n for n in ("image", "text") if getattr(manifest, n) and n not in manifest.thresholds]
+    return lines + [(name, "none: every verdict will be undecided") for name in absent]
+
+
+def _threshold(entry: Threshold) -> str:
+    low, high = entry.interval
+    share = f"{100 * entry.confidence:g} %"
+    return f"{entry.value:.4f}  ({share} interval {low:.4f} to {high:.4f}, {entry.n} cases)"
+
+
+def _rate(rate: Rate) -> str:
+    low, high = (100 * end for end in rate.interval)
+    return f"{100 * rate.value:.1f} % ({low:.1f} to {high:.1f} %, {rate.n} cases)"
+
+
+def _concepts(bank: ConceptBank) -> list[Line]:
+    tags: dict[str, list[str]] = {}
+    for concept in bank.concepts:
+        tags.setdefault(f"{concept.tag}{' (allowed)' if concept.safe else ''}", []).append(
+            concept.name
+        )
+    return [(tag, ", ".join(names)) for tag, names in tags.items()]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count} bytes"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _layout(sections: Iterator[Section]) -> Iterator[str]:
+    first = True
+    for title, lines in sections:
+        if not first:
+            yield ""
+        first = False
+        yield _printable(title)
+        width = max((len(name) for name, _ in lines), default=0)
+        for name, text in lines or [("", "none")]:
+            yield f"  {_printable(name):<{width}}{'  ' if width else ''}{_printable(text)}"
+
+
+def _printable(text: str) -> str:
+    """Show control characters as escapes: a manifest must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
