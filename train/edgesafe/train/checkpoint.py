@@ -72,7 +72,7 @@ class CheckpointInfo:
             "weights": encoder.weights,
             "geometry": {
                 "model": "lorentz",
-                "curvature": float(model.curvature),
+                "curvature": model.curvature.item(),
                 "dim": encoder.dim,
                 "min_radius": model.min_radius,
             },

@@ -69,6 +69,8 @@ class LossConfig:
         entail_unsafe: T* entails I*.
         entail_safety: I entails T*.
         aperture_scale: eta, multiplier of the half aperture. The paper found a sharp optimum at 1.
+        paper_eps: Whether the cones take the released code's offsets of 1e-5, which also bound
+            the slope of the aperture near its saturation (2900 without them, in float32).
         normalise: ``sum`` adds the weighted terms, as the paper writes it. ``released`` divides
             that by the sum of the seven weights and again by 7, as the released code does; AdamW
             barely notices a constant factor, so this matters only beside the shell term.
@@ -88,6 +90,7 @@ class LossConfig:
     entail_unsafe: float = 1.0
     entail_safety: float = 1.0
     aperture_scale: float = 1.0
+    paper_eps: bool = False
     normalise: str = "sum"
     shell_weight: float = 0.0
     shell_image: float = 1.0

@@ -396,11 +396,11 @@ class _Run:
     def _log_training(self, window: _Mean) -> None:
         lift = self.model.lift
         values = {name: float(value) for name, value in window.values().items()}
-        values["lr"] = self.optimiser.param_groups[0]["lr"]
-        values["curvature"] = float(lift.curvature)
-        values["visual_scale"] = float(lift.visual_alpha.exp())
-        values["textual_scale"] = float(lift.textual_alpha.exp())
-        values["logit_scale"] = float(lift.logit_scale.exp())
+        values["lr_factor"] = optim.lr_factor(self.place.step - 1, self.total, self.config)
+        values["curvature"] = lift.curvature.item()
+        values["visual_scale"] = lift.visual_alpha.exp().item()
+        values["textual_scale"] = lift.textual_alpha.exp().item()
+        values["logit_scale"] = lift.logit_scale.exp().item()
         seconds = self.already + self.watch.seconds
         self.log.write(
             "train", self.place.step, values, epoch=self.place.epoch, seconds=round(seconds, 2)

@@ -25,8 +25,10 @@ def inject(
 
     Args:
         tower: The module to adapt.
-        settings: Rank, scale and dropout.
-        targets: Last parts of module names, such as ``k_proj``.
+        settings: Rank, scale and dropout; its ``targets`` come before the encoder's. One list
+            serves both towers, so those that this tower lacks are passed over.
+        targets: Last parts of module names that the encoder wants, such as ``k_proj``; each must
+            be there.
         where: Name of the tower, for messages.
 
     Raises:
@@ -39,20 +41,20 @@ def inject(
         for name, module in tower.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding)
     ]
-    for target in targets:
-        if not any(name == target or name.endswith("." + target) for name in adaptable):
-            ends = sorted({name.rsplit(".", 1)[-1] for name in adaptable})
-            raise UsageError(
-                f"lora: the target {target!r} matches no layer of the {where} tower. "
-                f"Layers there end in: {', '.join(ends)}."
-            )
-    if not targets:
-        raise UsageError(f"lora: no targets are known for the {where} tower; set lora.targets.")
+    wanted = settings.targets or targets
+    targets = [t for t in wanted if any(n == t or n.endswith("." + t) for n in adaptable)]
+    if not targets or (len(targets) < len(wanted) and not settings.targets):
+        missing = sorted(set(wanted) - set(targets)) or ["(none is known)"]
+        ends = sorted({name.rsplit(".", 1)[-1] for name in adaptable})
+        raise UsageError(
+            f"lora: the {where} tower has no layer {', '.join(missing)}. Set lora.targets; its "
+            f"layers end in: {', '.join(ends)}."
+        )
     config = LoraConfig(
         r=settings.r,
         lora_alpha=cast(int, settings.alpha),
         lora_dropout=settings.dropout,
-        target_modules=list(targets),
+        target_modules=targets,
         bias="none",
     )
     inject_adapter_in_model(config, tower, adapter_name=ADAPTER)

@@ -72,14 +72,28 @@ def contrastive(x: Tensor, y: Tensor, curvature: Tensor, logit_scale: Tensor) ->
 
 
 def entailment(
-    apex: Tensor, y: Tensor, curvature: Tensor, *, min_radius: float, aperture_scale: float
+    apex: Tensor,
+    y: Tensor,
+    curvature: Tensor,
+    *,
+    min_radius: float,
+    aperture_scale: float = 1.0,
+    paper_eps: bool = False,
 ) -> Tensor:
     """Mean of how far each ``y`` lies outside the cone of its apex, in radians.
 
     ``max(0, exterior_angle(apex, y) - eta * half_aperture(apex))``, averaged over (B,).
+
+    Args:
+        apex: Space parts (B, d).
+        y: Space parts (B, d).
+        curvature: c, 0-dim.
+        min_radius: K of the half aperture.
+        aperture_scale: eta.
+        paper_eps: Take the released code's offsets.
     """
-    angle = lorentz.exterior_angle(apex, y, curvature)
-    aperture = lorentz.half_aperture(apex, curvature, min_radius)
+    angle = lorentz.exterior_angle(apex, y, curvature, paper_eps=paper_eps)
+    aperture = lorentz.half_aperture(apex, curvature, min_radius, paper_eps=paper_eps)
     return functional.relu(angle - aperture_scale * aperture).mean()
 
 
@@ -135,7 +149,12 @@ def hysac_terms(
         strict=True,
     ):
         terms[name] = entailment(
-            apex, y, curvature, min_radius=min_radius, aperture_scale=config.aperture_scale
+            apex,
+            y,
+            curvature,
+            min_radius=min_radius,
+            aperture_scale=config.aperture_scale,
+            paper_eps=config.paper_eps,
         )
     weights = {name: float(getattr(config, name)) for name in terms}
     total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -195,8 +195,8 @@ def _parse(
         value = row.get(field)
         if value is None:
             if field in _REQUIRED:
-                alias = ALIASES.get(field)
-                hint = f'neither "{field}" nor "{alias}"' if alias else f'no "{field}"'
+                other = ALIASES.get(field)
+                hint = f'neither "{field}" nor "{other}"' if other else f'no "{field}"'
                 problems.append((field, "missing_key", hint))
         elif not isinstance(value, str):
             problems.append((field, "wrong_type", f"{type(value).__name__} instead of a string"))

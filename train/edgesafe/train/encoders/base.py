@@ -246,7 +246,7 @@ class DualEncoder(nn.Module):
             from edgesafe.train.lora import inject
 
             # First the adapters, so that the head keeps whatever it is told below.
-            inject(module, lora, lora.targets or self.lora_targets(tower), where=tower)
+            inject(module, lora, self.lora_targets(tower), where=tower)
             if self.head_with_lora:
                 self._unfreeze_head(tower)
         elif mode.startswith("from:"):
