@@ -17,10 +17,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +42,9 @@ from edgesafe.runtime.package import Package, default_model_path, read_package
 from edgesafe.runtime.sessions import check_backend
 from edgesafe.runtime.tokenizer import BadText
 from edgesafe.runtime.verdict import Modality, Timings, Verdict
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["ImageSource", "Moderator"]
 
@@ -213,6 +215,9 @@ class Moderator:
         return self._stream(images, batch_size)
 
     def _stream(self, images: Iterable[Any], batch_size: int) -> Iterator[Verdict]:
+        # Not at the top: a tenth of the time to the first verdict, and only streams need it.
+        from concurrent.futures import ThreadPoolExecutor
+
         runner = self._images()
         waiting: deque[Future[Prepared]] = deque()
         failure: Exception | None = None
