@@ -127,6 +127,22 @@ def test_a_failing_inference_is_undecided(
     assert [v.reason for v in moderator.check_many([_plain(GREEN)] * 3, 3)] == [reason] * 3
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_fault_in_the_judgement_is_undecided(
+    tiny_package: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    moderator = Moderator.load(tiny_package)
+
+    def fail(*args: Any) -> Any:
+        raise FloatingPointError("concepts")
+
+    monkeypatch.setattr("edgesafe.runtime.concepts.ConceptBank.score", fail)
+    found = [verdict.reason for verdict in moderator.check_many([_plain(GREEN)] * 3, batch_size)]
+    assert found == ["inference_failed"] * 3
+    assert moderator.check(_plain(GREEN)).decision == "undecided"
+    assert moderator.check_text("a dog").decision == "undecided"
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), ZeroDivisionError()])
 def test_a_failing_decoder_is_undecided(
     moderator: Moderator, monkeypatch: pytest.MonkeyPatch, colour_png: Any, error: Exception

@@ -261,7 +261,7 @@ class Moderator:
             if item.refused is not None:
                 verdict = judge.undecided(item.refused.code, item.refused.detail, item.ms)
             elif rows:
-                verdict = judge.judge(next(found), replace(item.ms, infer=each))
+                verdict = self._judged(next(found), replace(item.ms, infer=each))
             else:
                 verdict = self._judge_one(runner, item)
             verdicts.append(verdict)
@@ -271,9 +271,15 @@ class Moderator:
         started = time.perf_counter()
         try:
             encoded = runner.encode(_pixels(item))
-            return self._judge_image.judge(encoded, replace(item.ms, infer=elapsed(started)))
         except Exception as error:
             ms = replace(item.ms, infer=elapsed(started))
+            return self._judge_image.undecided(*_failure(error), ms)
+        return self._judged(encoded, replace(item.ms, infer=elapsed(started)))
+
+    def _judged(self, encoded: Encoded, ms: Timings) -> Verdict:
+        try:
+            return self._judge_image.judge(encoded, ms)
+        except Exception as error:
             return self._judge_image.undecided(*_failure(error), ms)
 
     def _images(self) -> ImageRunner:
