@@ -1,0 +1,163 @@
+"""``edgesafe export``: a checkpoint becomes a model package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgesafe.export.exporter import Exported, ExportOptions, export_package
+from edgesafe.export.graph import MAXIMUM_OPSET, MINIMUM_OPSET
+from edgesafe.export.storage import STORAGES, Storage
+from edgesafe.runtime.errors import EdgesafeError, UsageError
+from edgesafe.runtime.fields import Fields, parse_json
+
+__all__ = ["export"]
+
+_CARD_KEYS = ("intended_use", "limits")
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Package to make.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32"]),
+    default="fp32",
+    show_default=True,
+    help="What a device computes in.",
+)
+@click.option(
+    "--image-storage",
+    type=click.Choice(STORAGES),
+    default="fp32",
+    show_default=True,
+    help="How the weights of the image tower are stored.",
+)
+@click.option(
+    "--text-storage",
+    type=click.Choice(STORAGES),
+    default="fp32",
+    show_default=True,
+    help="How the weights of the text tower are stored.",
+)
+@click.option("--name", help="Of the package.  [default: the name of its folder]")
+@click.option(
+    "--release",
+    type=click.IntRange(1),
+    help="Rising number.  [default: 1, or one more than that of the replaced package]",
+)
+@click.option(
+    "--thresholds",
+    type=click.Path(path_type=Path),
+    help="JSON file with calibrated thresholds; without one every verdict is undecided.",
+)
+@click.option(
+    "--card",
+    type=click.Path(path_type=Path),
+    help="JSON file with intended_use (text) and limits (list of texts), for a person.",
+)
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    help="Folder of photos to measure the export on, besides drawn pictures.",
+)
+@click.option(
+    "--opset",
+    type=click.IntRange(MINIMUM_OPSET, MAXIMUM_OPSET),
+    default=MINIMUM_OPSET,
+    show_default=True,
+    help="Version of the standard ONNX operators.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing package.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+def export(
+    checkpoint: Path,
+    out: Path,
+    precision: str,
+    image_storage: Storage,
+    text_storage: Storage,
+    name: str | None,
+    release: int | None,
+    thresholds: Path | None,
+    card: Path | None,
+    photos: Path | None,
+    opset: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Turn CHECKPOINT into a model package.
+
+    The encoders become ONNX graphs of standard operators that compute in float32; what they
+    answer is compared with the checkpoint in float64, and the package is opened as a device opens
+    it, before it takes its name.
+    """
+    del precision  # the only choice there is
+    card_fields = _read(card, _CARD_KEYS)
+    chosen: dict[str, Any] = {}
+    if card_fields is not None and "intended_use" in card_fields:
+        chosen["intended_use"] = card_fields.text("intended_use")
+    if card_fields is not None and "limits" in card_fields:
+        chosen["limits"] = card_fields.texts("limits")
+    found = _read(thresholds, ("image", "text"))
+    options = ExportOptions(
+        name=name,
+        release=release,
+        image_storage=image_storage,
+        text_storage=text_storage,
+        opset=opset,
+        thresholds=found.value if found else {},
+        photos=photos,
+        overwrite=overwrite,
+        **chosen,
+    )
+    result = export_package(
+        checkpoint, out, options, progress=lambda stage: click.echo(stage, err=True)
+    )
+    click.echo(json.dumps(_summary(result)) if as_json else _table(result))
+
+
+def _read(path: Path | None, keys: tuple[str, ...]) -> Fields | None:
+    if path is None:
+        return None
+    try:
+        fields = parse_json(path.read_bytes(), str(path))
+        fields.only(*keys)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
+    except EdgesafeError as error:
+        raise UsageError(str(error)) from None
+    return fields
+
+
+def _summary(result: Exported) -> dict[str, Any]:
+    manifest = result.package.manifest
+    return {
+        "package": str(result.package.path),
+        "identity": manifest.identity,
+        "bytes": {name: entry.size for name, entry in manifest.files.items()},
+        "parity": {name: parity.to_json() for name, parity in result.parity.items()},
+        "storage_effect": {name: effect.to_json() for name, effect in result.effect.items()},
+        "thresholds": sorted(manifest.thresholds),
+    }
+
+
+def _table(result: Exported) -> str:
+    manifest = result.package.manifest
+    size = sum(entry.size for entry in manifest.files.values())
+    lines = [f"{result.package.path}  {manifest.identity}  {size / 1e6:.1f} MB"]
+    for name, parity in result.parity.items():
+        line = f"  {name:5}  parity {parity.max_relative_error:.1e} over {parity.n} inputs"
+        effect = result.effect.get(name)
+        if effect:
+            line += (
+                f"; storage shifts the radius by {effect.root_distance_shift_max:.1e} at most, "
+                f"cosine {effect.cosine_min:.6f} at least"
+            )
+        lines.append(line)
+    missing = sorted({"image", "text"} - set(manifest.thresholds))
+    if missing:
+        lines.append(f"  no threshold for {' and '.join(missing)}: verdicts will be undecided")
+    return "\n".join(lines)
