@@ -73,23 +73,28 @@ def test_a_missing_provider_says_what_to_install(
         sessions.check_backend(backend)
 
 
+@pytest.mark.parametrize(("fails", "words"), [(False, "cannot be loaded"), (True, "no CUDA")])
 def test_a_provider_that_cannot_be_loaded_is_not_passed_over(
-    monkeypatch: pytest.MonkeyPatch, tiny_image_model: Any
+    monkeypatch: pytest.MonkeyPatch, tiny_image_model: Any, fails: bool, words: str
 ) -> None:
     """ONNX Runtime goes on with the CPU where the CUDA libraries are missing."""
     import onnxruntime
 
     real = onnxruntime.InferenceSession
 
-    def fall_back(model: bytes, options: Any, providers: Any) -> Any:
+    def fall_back(model: bytes, options: Any, providers: Any, **rest: Any) -> Any:
+        if providers[0][0] == "CPUExecutionProvider":
+            return real(model, options, providers=providers, **rest)
         assert providers[0][0] == "CUDAExecutionProvider"
         assert providers[0][1]["use_tf32"] == "0"
-        return real(model, options, providers=["CPUExecutionProvider"])
+        if fails:
+            raise RuntimeError("no CUDA-capable device is detected")
+        return real(model, options, providers=["CPUExecutionProvider"], **rest)
 
     names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
     monkeypatch.setattr(onnxruntime, "InferenceSession", fall_back)
-    with pytest.raises(BackendError, match="cannot be loaded"):
+    with pytest.raises(BackendError, match=words):
         sessions.open_session(tiny_image_model(), backend="cuda")
     assert sessions.open_session(tiny_image_model(), backend="auto").backend == "cpu"
 

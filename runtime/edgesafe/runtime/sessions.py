@@ -121,25 +121,35 @@ def open_session(
         raise UsageError(f"threads must be a positive whole number, not {threads!r}")
     guard_model(model, where)
     ort = _onnxruntime()
-    wanted = backend
+    options = _options(ort, threads)
     if backend == "auto":
-        there = _PROVIDERS["cuda"][0] in ort.get_available_providers()
-        wanted = "cuda" if there else "cpu"
-    providers = [_PROVIDERS[wanted]]
-    if wanted != "cpu":
-        # Nodes that the device has no kernel for.
+        if _PROVIDERS["cuda"][0] in ort.get_available_providers():
+            try:
+                return _open(ort, model, options, "cuda", where)
+            except BackendError:
+                pass  # a build for GPUs on a machine without one
+        backend = "cpu"
+    return _open(ort, model, options, backend, where)
+
+
+def _open(ort: Any, model: bytes, options: Any, backend: str, where: str) -> Session:
+    providers = [_PROVIDERS[backend]]
+    if backend != "cpu":
+        # For nodes that the device has no kernel for.
         providers.append(_PROVIDERS["cpu"])
     try:
-        session = ort.InferenceSession(model, _options(ort, threads), providers=providers)
+        # Without its fallback, which prints to stdout and silently goes on with the CPU.
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this
+        if backend != "cpu":
+            raise _unavailable(backend, f"it refuses {where}: {error}") from None
         raise PackageError(f"ONNX Runtime refuses {where}: {error}") from None
-    # Where the libraries of a provider cannot be loaded, ONNX Runtime logs it and goes on without.
-    used = session.get_providers()
-    if _PROVIDERS[wanted][0] not in used:
-        if backend != "auto":
-            raise _unavailable(backend, "its libraries cannot be loaded or there is no device")
-        wanted = "cpu"
-    return Session(session, wanted)
+    # Where the libraries of a provider cannot be loaded, ONNX Runtime logs it and leaves it out.
+    if _PROVIDERS[backend][0] not in session.get_providers():
+        raise _unavailable(backend, "its libraries cannot be loaded or there is no device")
+    # Kept only for the fallback that is off; the size of the file in memory.
+    session._model_bytes = None
+    return Session(session, backend)
 
 
 def _options(ort: Any, threads: int | None) -> Any:
