@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,11 @@ def test_a_missing_extra_survives_the_way_between_processes() -> None:
     error = pickle.loads(pickle.dumps(errors.MissingExtraError("cv2", "cpu")))
     assert (error.module, error.extra) == ("cv2", "cpu")
     assert str(error) == "cv2 is not installed: pip install 'edgesafe[cpu]'"
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'\nversion = "{version.VERSION}"\n' in text
 
 
 def test_versions_compare_by_number() -> None:
