@@ -16,6 +16,7 @@ true for unsafe. Numpy alone; no scipy on a device.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from bisect import bisect_left
 from collections.abc import Callable
@@ -34,6 +35,7 @@ __all__ = [
     "clopper_pearson",
     "roc_auc",
     "threshold_at_fpr",
+    "threshold_under_fpr",
 ]
 
 Array: TypeAlias = NDArray[np.float64]
@@ -176,6 +178,48 @@ def threshold_at_fpr(
         miss_rate=_rate(int((unsafe <= value).sum()), unsafe.size, confidence),
         rule=rule,
         data_sha256=sha256_hex(canonical_json({"safe": safe.tolist(), "unsafe": unsafe.tolist()})),
+    )
+
+
+def threshold_under_fpr(
+    safe_scores: ArrayLike,
+    unsafe_scores: ArrayLike,
+    max_fpr: float = 0.05,
+    confidence: float = 0.95,
+) -> Threshold:
+    """Choose the threshold with the best balanced accuracy among those within ``max_fpr``.
+
+    Where the classes are nearly apart, `threshold_at_fpr` cuts into the safe scores although a
+    larger threshold would miss no more; this one lies in the middle of the gap. ``interval`` is
+    the percentile bootstrap of the whole choice, not of the quantile.
+
+    Args and raises: see `threshold_at_fpr`.
+    """
+    least = threshold_at_fpr(safe_scores, unsafe_scores, max_fpr, confidence)
+    safe, unsafe = _finite(safe_scores, "safe scores"), _finite(unsafe_scores, "unsafe scores")
+
+    def choose(safe: Array, unsafe: Array) -> float:
+        safe, unsafe = np.sort(safe), np.sort(unsafe)
+        allowed = math.floor(max_fpr * safe.size + 1e-9)
+        cuts = np.unique(np.r_[safe[safe.size - 1 - allowed], safe, unsafe])
+        cuts = cuts[cuts >= safe[safe.size - 1 - allowed]]
+        flagged = 1 - np.searchsorted(safe, cuts, side="right") / safe.size
+        missed = np.searchsorted(unsafe, cuts, side="right") / unsafe.size
+        best = int(np.argmin(flagged + missed))
+        # Every cut up to the next score decides alike: stay clear of both classes.
+        return float(cuts[best : best + 2].mean())
+
+    value = choose(safe, unsafe)
+    return dataclasses.replace(
+        least,
+        value=value,
+        interval=bootstrap_interval(choose, safe, unsafe, confidence=confidence, repeats=1000),
+        fpr=_rate(int((safe > value).sum()), safe.size, confidence),
+        miss_rate=_rate(int((unsafe <= value).sum()), unsafe.size, confidence),
+        rule=(
+            f"best balanced accuracy among thresholds that flag at most {max_fpr:g} of the safe"
+            " scores; interval by bootstrap"
+        ),
     )
 
 

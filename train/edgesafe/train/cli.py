@@ -42,6 +42,11 @@ def train() -> None:
 )
 @click.option("--safe-images", multiple=True, help="Path template of safe images, {coco_id}.")
 @click.option("--unsafe-images", multiple=True, help="Path template of unsafe images.")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Checkpoint to start from, instead of the pretrained towers.",
+)
 @click.option("--resume", is_flag=True, help="Go on where the run that wrote --out stopped.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad records out instead of refusing.")
 @click.option(
@@ -59,6 +64,7 @@ def hysac(
     validation: Path | None,
     safe_images: tuple[str, ...],
     unsafe_images: tuple[str, ...],
+    init: Path | None,
     resume: bool,
     skip_bad: bool,
     device: str,
@@ -81,6 +87,7 @@ def hysac(
         skip_bad=skip_bad,
         device=device,
         progress=sys.stderr.isatty(),
+        init=init,
     )
     if result.ended == "interrupted":
         click.echo(f"Stopped at step {result.steps}; go on with --resume.", err=True)

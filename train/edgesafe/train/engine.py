@@ -78,6 +78,7 @@ def train(
     skip_bad: bool = False,
     device: str = "auto",
     progress: bool = True,
+    init: Path | None = None,
 ) -> RunResult:
     """Trains a model and writes its checkpoint.
 
@@ -91,6 +92,8 @@ def train(
         skip_bad: Leave bad records out instead of refusing the data.
         device: ``auto``, ``cpu`` or ``cuda``.
         progress: Whether to show a progress bar on stderr.
+        init: Checkpoint whose weights and lift the run starts from; None for the pretrained
+            towers that the configuration names.
 
     Raises:
         BadRecordsError: Records are bad; all of them are in ``CKPT.bad_records.jsonl`` too.
@@ -105,7 +108,7 @@ def train(
     training = _read(data, config, out, skip_bad)
     file = _validation_file(config, data, validation)
     held_out = _read(file, config, out, skip_bad) if file else None
-    run = _Run(config, training, held_out, out, accelerator, progress)
+    run = _Run(config, training, held_out, out, accelerator, progress, init)
     return run.go(resume)
 
 
@@ -120,6 +123,7 @@ class _Run:
         out: Path,
         accelerator: Accelerator,
         progress: bool,
+        init: Path | None,
     ) -> None:
         self.config = config
         self.training = training
@@ -135,7 +139,7 @@ class _Run:
         )
         # Every process builds the same model, then draws its own dropout.
         torch.manual_seed(config.seed)
-        self.model = _build(config)
+        self.model = _build(config, init)
         self.groups = optim.prepare(self.model, config)
         self.model.to(self.device)
         if config.train.channels_last:
@@ -472,7 +476,20 @@ def _accelerator(device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu", kwargs_handlers=[plain])
 
 
-def _build(config: RunConfig) -> HyperbolicDualEncoder:
+def _build(config: RunConfig, init: Path | None) -> HyperbolicDualEncoder:
+    if init is not None:
+        model, info = load_checkpoint(init)
+        differing = {
+            key
+            for key, value in config.architecture.items()
+            if info.architecture.get(key, value) != value
+        }
+        if differing:
+            raise UsageError(
+                f"--init {init} is another architecture: {', '.join(sorted(differing))} differ "
+                "from the configuration's."
+            )
+        return model
     encoder = build_encoder(config.architecture)
     settings = config.lift
     lift = Lift(

@@ -1,0 +1,104 @@
+"""The held-out test pictures: photos never trained on, with drawings never trained on.
+
+    python -m edgesafe.samples.heldout_set --photos DIR --split test --out DIR
+
+Writes ``records.jsonl``: ``{"image", "label", "kind", "tag", "style", "name", "photo"}``, where
+kind is ``plain`` (a crop of the photo), ``lookalike`` (a harmless drawing in it) or ``hazard``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgesafe.samples import heldout
+from edgesafe.samples.hazards import compose, photos
+
+_SHORT_SIDE = 384
+
+
+def _ground(photo: photos.Photo, rng: np.random.Generator) -> NDArray[np.uint8]:
+    with Image.open(photo.path) as image:
+        image.thumbnail((1280, 1280))
+        return compose.random_crop(np.asarray(image.convert("RGB")), rng, _SHORT_SIDE)
+
+
+def _drawn(
+    ground: NDArray[np.uint8], name: str, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], str]:
+    style = str(rng.choice(heldout.STYLES))
+    sprite = heldout.draw(name, style, rng)
+    shadow = name not in heldout.SHADOWLESS
+    placed, _ = heldout.place(ground, sprite, rng, scale=rng.uniform(0.22, 0.5), shadow=shadow)
+    return placed, style
+
+
+def build(folders: list[Path], split: str, out: Path, per_photo: int, seed: int) -> Path:
+    """Write the set: per photo as many hazards as plain crops and look-alikes together.
+
+    Args:
+        folders: photo folders, see `photos.read_photos`.
+        split: whose photos.
+        out: new folder.
+        per_photo: hazards per photo; even.
+        seed: of everything drawn at random.
+
+    Returns:
+        The listing.
+
+    Raises:
+        DataError: a folder without photos.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    tags = sorted(heldout.HAZARDS)
+    records: list[dict[str, str | None]] = []
+    for photo in (p for p in photos.read_photos(folders) if p.split == split):
+        kinds = ["hazard"] * per_photo + ["plain", "lookalike"] * (per_photo // 2)
+        for index, kind in enumerate(kinds):
+            picture, tag, style, name = _ground(photo, rng), None, None, None
+            if kind == "hazard":
+                tag = tags[index % len(tags)]
+                name = str(rng.choice(heldout.HAZARDS[tag]))
+            elif kind == "lookalike":
+                name = str(rng.choice(heldout.HARMLESS))
+            if name is not None:
+                picture, style = _drawn(picture, name, rng)
+            file = f"{photo.path.stem}-{index:02d}-{kind}.jpg"
+            Image.fromarray(picture).save(out / file, quality=int(rng.integers(75, 96)))
+            records.append(
+                {
+                    "image": file,
+                    "label": "unsafe" if kind == "hazard" else "safe",
+                    "kind": kind,
+                    "tag": tag,
+                    "style": style,
+                    "name": name,
+                    "photo": photo.path.name,
+                }
+            )
+    listing = out / "records.jsonl"
+    listing.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return listing
+
+
+@click.command()
+@click.option(
+    "--photos", "folders", multiple=True, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--split", default="test", show_default=True, type=click.Choice(["val", "test"]))
+@click.option("--out", required=True, type=click.Path(path_type=Path))
+@click.option("--per-photo", default=12, show_default=True)
+@click.option("--seed", default=11, show_default=True)
+def main(folders: tuple[Path, ...], split: str, out: Path, per_photo: int, seed: int) -> None:
+    """Build held-out test pictures."""
+    click.echo(build(list(folders), split, out, per_photo, seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Threshold and report card of the embedded moderation model, from its package and listings.
+
+    python -m edgesafe.samples.policy thresholds PKG --listing CALIBRATION.jsonl --out T.json
+    python -m edgesafe.samples.policy report PKG --listing TEST.jsonl --texts TEXTS.jsonl --out R.json
+
+A listing has lines ``{"image"|"text", "label", "kind", "tag"?, "style"?, "photo"?}``, paths
+relative to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesafe.calib.statistics import (
+    bootstrap_interval,
+    clopper_pearson,
+    roc_auc,
+    threshold_under_fpr,
+)
+from edgesafe.runtime import Moderator
+from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.files import atomic_write
+
+MAX_FPR = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A record of a listing with its distance from the root."""
+
+    record: dict[str, Any]
+    radius: float
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether the record is labelled unsafe."""
+        return bool(self.record["label"] == "unsafe")
+
+
+def read_listing(path: Path) -> list[dict[str, Any]]:
+    """Records of a JSON lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def score(moderator: Moderator, listings: Iterable[Path]) -> list[Scored]:
+    """Judge every record.
+
+    Raises:
+        DataError: a record could not be judged; its reason is named.
+    """
+    found: list[Scored] = []
+    for listing in listings:
+        for record in read_listing(listing):
+            if "text" in record:
+                verdict = moderator.check_text(record["text"])
+            else:
+                verdict = moderator.check(listing.parent / record["image"])
+            if verdict.radius is None:
+                name = record.get("image", record.get("text"))
+                raise DataError(f"{listing}: {name} could not be judged: {verdict.reason}")
+            found.append(Scored(record, verdict.radius))
+    return found
+
+
+def _radii(items: Iterable[Scored], **wanted: Any) -> NDArray[np.float64]:
+    return np.array(
+        [
+            s.radius
+            for s in items
+            if all(s.record.get(k) == v for k, v in wanted.items())
+        ]
+    )
+
+
+def auc(safe: NDArray[np.float64], unsafe: NDArray[np.float64]) -> float:
+    """Area under the ROC curve of the radius."""
+    labels = np.r_[np.zeros(len(safe), int), np.ones(len(unsafe), int)]
+    return roc_auc(np.r_[safe, unsafe], labels)
+
+
+def _with_interval(safe: NDArray[np.float64], unsafe: NDArray[np.float64]) -> dict[str, Any]:
+    low, high = bootstrap_interval(auc, safe, unsafe, repeats=1000)
+    return {"value": auc(safe, unsafe), "interval": [low, high], "n": len(safe) + len(unsafe)}
+
+
+def _rate(hits: int, of: int) -> dict[str, Any]:
+    return {"value": hits / of, "interval": list(clopper_pearson(hits, of)), "n": of}
+
+
+def report_card(images: list[Scored], texts: list[Scored], thresholds: dict[str, float]) -> dict[str, Any]:
+    """Everything that the model card states about the held-out pictures and texts.
+
+    Args:
+        images: plain photos, look-alikes and hazards.
+        texts: safe and unsafe.
+        thresholds: per modality.
+    """
+    safe = _radii(images, label="safe")
+    unsafe = _radii(images, label="unsafe")
+    safe_text, unsafe_text = _radii(texts, label="safe"), _radii(texts, label="unsafe")
+    cut, cut_text = thresholds["image"], thresholds["text"]
+    card: dict[str, Any] = {
+        "image": {
+            "auc": _with_interval(safe, unsafe),
+            "auc_plain": _with_interval(_radii(images, kind="plain"), unsafe),
+            "auc_lookalike": _with_interval(_radii(images, kind="lookalike"), unsafe),
+            "fpr_plain": _rate(
+                int((_radii(images, kind="plain") > cut).sum()), len(_radii(images, kind="plain"))
+            ),
+            "fpr_lookalike": _rate(
+                int((_radii(images, kind="lookalike") > cut).sum()),
+                len(_radii(images, kind="lookalike")),
+            ),
+            "miss_rate": _rate(int((unsafe <= cut).sum()), len(unsafe)),
+            "photos": len({s.record["photo"] for s in images}),
+        },
+        "text": {
+            "auc": _with_interval(safe_text, unsafe_text),
+            "auc_hard": _with_interval(_radii(texts, kind="hard"), unsafe_text),
+            "fpr": _rate(int((safe_text > cut_text).sum()), len(safe_text)),
+            "miss_rate": _rate(int((unsafe_text <= cut_text).sum()), len(unsafe_text)),
+        },
+        "mean_radius": {
+            "safe_text": float(safe_text.mean()),
+            "safe_image": float(safe.mean()),
+            "unsafe_text": float(unsafe_text.mean()),
+            "unsafe_image": float(unsafe.mean()),
+        },
+    }
+    for key in ("tag", "style"):
+        values = sorted({s.record[key] for s in images if s.record.get(key) and s.unsafe})
+        card["image"][f"auc_by_{key}"] = {
+            value: auc(safe, _radii(images, label="unsafe", **{key: value})) for value in values
+        }
+    return card
+
+
+@click.group()
+def main() -> None:
+    """Threshold and report card of the embedded moderation model."""
+
+
+@main.command()
+@click.argument("package", type=click.Path(exists=True, path_type=Path))
+@click.option("--listing", "listings", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path))
+def thresholds(package: Path, listings: tuple[Path, ...], out: Path) -> None:
+    """Choose the thresholds on a calibration listing."""
+    scored = score(Moderator.load(package), listings)
+    images = [s for s in scored if "image" in s.record]
+    texts = [s for s in scored if "text" in s.record]
+    chosen = {
+        "image": threshold_under_fpr(
+            _radii(images, kind="plain"), _radii(images, label="unsafe"), MAX_FPR
+        ),
+        "text": threshold_under_fpr(
+            _radii(texts, label="safe"), _radii(texts, label="unsafe"), MAX_FPR
+        ),
+    }
+    plain = {name: dataclasses.asdict(value) for name, value in chosen.items()}
+    atomic_write(out, json.dumps(plain, indent=1).encode())
+    for name, value in chosen.items():
+        click.echo(f"{name}: {value.value:.4f}  fpr {value.fpr.value:.3f}  miss {value.miss_rate.value:.3f}")
+
+
+@main.command()
+@click.argument("package", type=click.Path(exists=True, path_type=Path))
+@click.option("--listing", "listings", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option("--texts", "text_listings", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path))
+def report(
+    package: Path, listings: tuple[Path, ...], text_listings: tuple[Path, ...], out: Path
+) -> None:
+    """Measure the model on held-out listings."""
+    moderator = Moderator.load(package)
+    images, texts = score(moderator, listings), score(moderator, text_listings)
+    cuts = {name: value.value for name, value in moderator.manifest.thresholds.items()}
+    card = report_card(images, texts, {"image": np.inf, "text": np.inf, **cuts})
+    atomic_write(out, json.dumps(card, indent=1).encode())
+    click.echo(json.dumps(card, indent=1))
+
+
+if __name__ == "__main__":
+    main()
