@@ -14,6 +14,7 @@ import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 import torch
@@ -152,7 +153,6 @@ class DualEncoder(nn.Module):
         self.pad_id = pad_id
         self.fixed_length = fixed_length
         self.weights = dict(weights)
-        self._tokenizer: Any = None
 
     # What a subclass may refine
 
@@ -182,14 +182,8 @@ class DualEncoder(nn.Module):
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Turns texts into unpadded, truncated lists of ids with their special tokens."""
-        if self._tokenizer is None:
-            from tokenizers import Tokenizer
-
-            tokenizer = Tokenizer.from_str(self.tokenizer_json.decode("utf-8"))
-            tokenizer.no_padding()
-            tokenizer.enable_truncation(self.max_tokens)
-            self._tokenizer = tokenizer
-        return [list(row.ids) for row in self._tokenizer.encode_batch(list(texts))]
+        tokenizer = _tokenizer(self.tokenizer_json, self.max_tokens)
+        return [list(row.ids) for row in tokenizer.encode_batch(list(texts))]
 
     @property
     def padding(self) -> Padding:
@@ -325,6 +319,17 @@ def read_arguments(
             f"It takes: {', '.join(sorted(defaults)) or 'none'}."
         )
     return {key: architecture.get(key, value) for key, value in defaults.items()}
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(file: bytes, max_tokens: int) -> Any:
+    """Parsing takes longer than most batches; the encoders of one run share a file."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(file.decode("utf-8"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
 
 
 def _lr_scale(name: str, scales: Mapping[str, float]) -> float:

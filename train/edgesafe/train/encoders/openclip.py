@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -139,6 +140,7 @@ def build_open_clip(
             f"{name!r}. `python -c 'import open_clip; print(open_clip.list_models())'` lists all."
         )
     config = _plain_config(config, arguments["quick_gelu"])
+    tokenizer_json = tokenizer_json or _tokenizer(config, arguments["tokenizer"], full_name)
     model = _model(config, full_name)
     weights = dict(arguments["weights"] or {})
     if pretrained and arguments["checkpoint"]:
@@ -157,7 +159,7 @@ def build_open_clip(
         },
         dim=int(config["embed_dim"]),
         preprocess=_preprocess(model, arguments["preprocess"] or {}),
-        tokenizer_json=tokenizer_json or _tokenizer(config, arguments["tokenizer"], full_name),
+        tokenizer_json=tokenizer_json,
         max_tokens=int(text_source.context_length),
         pad_id=int(config["text_cfg"].get("pad_id", 0)),
         fixed_length=True,
@@ -269,6 +271,11 @@ def _tokenizer(config: Mapping[str, Any], file: str | None, name: str) -> bytes:
         raise UsageError(
             f"{name} does not use CLIP's tokeniser. Name its file as architecture.tokenizer."
         )
+    return _clip_tokenizer()
+
+
+@cache
+def _clip_tokenizer() -> bytes:
     from open_clip.tokenizer import SimpleTokenizer
 
     return clip_tokenizer_json(SimpleTokenizer())

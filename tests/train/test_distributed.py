@@ -1,0 +1,110 @@
+"""Two gloo processes are one process with the same global batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from edgesafe.train import engine
+from edgesafe.train.config import read_config
+from edgesafe.train.engine import run_folder
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def in_two_processes(job: Path) -> None:
+    shared = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(job)],
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [p.returncode for p in processes] == [0, 0], "\n".join(outputs)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return tiny_config(
+        lora={"dropout": 0.0},
+        loss={"shell_weight": 1.0},
+        train={"epochs": 2, "batch_size": 4, "text": "full"},
+    )
+
+
+@pytest.fixture(scope="module")
+def both(
+    tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any], data_folder: Path
+) -> Path:
+    folder = tmp_path_factory.mktemp("distributed")
+    job = folder / "job.json"
+    job.write_text(
+        json.dumps({"folder": str(folder), "data": str(data_folder), "config": config})
+    )
+    in_two_processes(job)
+    return folder
+
+
+def test_loss_and_gradients_are_those_of_one_process(
+    both: Path, config: dict[str, Any], data_folder: Path
+) -> None:
+    spec = importlib.util.spec_from_file_location("two_processes", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    alone = script.gradients(config, data_folder, 0, 1)
+    for rank in range(2):
+        found = load((both / f"rank{rank}.safetensors").read_bytes())
+        assert found.keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(
+                found[name], value, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+def test_a_run_is_that_of_one_process(
+    both: Path, config: dict[str, Any], data_folder: Path, tmp_path: Path
+) -> None:
+    wide = {**config, "train": {**config["train"], "batch_size": 8}}
+    engine.train(read_config(wide), data_folder, tmp_path / "one", device="cpu", progress=False)
+
+    def losses(out: Path) -> list[float]:
+        rows = (run_folder(out) / "metrics.jsonl").read_text().splitlines()
+        return [row["loss"] for row in map(json.loads, rows) if row["kind"] == "train"]
+
+    assert losses(both / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+    found = [json.loads((both / f"rank{rank}.json").read_text()) for rank in range(2)]
+    assert found[0] == found[1] and found[0]["recall_sum"] >= 0
