@@ -140,8 +140,9 @@ def build_open_clip(
             f"{name!r}. `python -c 'import open_clip; print(open_clip.list_models())'` lists all."
         )
     config = _plain_config(config, arguments["quick_gelu"])
+    _require_supported(config, full_name)
     tokenizer_json = tokenizer_json or _tokenizer(config, arguments["tokenizer"], full_name)
-    model = _model(config, full_name)
+    model = _model(config)
     weights = dict(arguments["weights"] or {})
     if pretrained and arguments["checkpoint"]:
         weights = _load(model, Path(arguments["checkpoint"]), weights)
@@ -180,9 +181,7 @@ def _plain_config(config: Mapping[str, Any], quick_gelu: bool | None) -> dict[st
     return plain
 
 
-def _model(config: Mapping[str, Any], name: str) -> Any:
-    from open_clip import CLIP, CustomTextCLIP
-
+def _require_supported(config: Mapping[str, Any], name: str) -> None:
     text = config["text_cfg"]
     for key, what in (("hf_model_name", "from a model hub"), ("embed_cls", "with a class token")):
         if text.get(key):
@@ -191,6 +190,11 @@ def _model(config: Mapping[str, Any], name: str) -> Any:
         raise UsageError(f"{name}: the text pooling {text['pool_type']!r} is not supported.")
     if config.get("multimodal_cfg") is not None or config["vision_cfg"].get("output_tokens"):
         raise UsageError(f"{name}: generative models are not supported, only dual encoders.")
+
+
+def _model(config: Mapping[str, Any]) -> Any:
+    from open_clip import CLIP, CustomTextCLIP
+
     known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale",
              "init_logit_bias", "nonscalar_logit_scale")  # fmt: skip
     arguments = {key: config[key] for key in known if key in config}
