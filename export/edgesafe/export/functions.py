@@ -9,7 +9,8 @@ for the formulas and why they do not cancel).
 ``ExpMap0(X, C)``              tangent vectors at the root (..., d) -> points (..., d)
 ``RootDistance(X, C)``         points (..., d) -> distance from the root (...)
 ``HalfAperture(X, C)``         cone apexes (..., d) -> half aperture in radians (...);
-                               attribute ``min_radius``, default 0.1
+                               attribute ``min_radius``, default 0.1 (write it out: onnx's own
+                               reference evaluator does not apply defaults)
 ``LorentzDistance(X, Z, C)``   points (N, d), (M, d) -> distances (N, M)
 ``ExteriorAngle(X, Z, C)``     apexes (N, d), points (M, d) -> angles at the apexes (N, M)
 ============================== ===========================================================

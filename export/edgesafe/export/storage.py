@@ -118,9 +118,11 @@ def _kind(array: NDArray[Any], storage: Storage) -> Storage:
         return "fp32"
     if storage == "int8" and array.size >= _MIN_INT8:
         return "int8"
-    half = array.astype(np.float16).astype(np.float32)
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16).astype(np.float32)
+    # Infinite where a number is too large.
     lossy = np.linalg.norm(half - array) > _FP16_LOSS * np.linalg.norm(array)
-    return "fp32" if lossy or not np.isfinite(half).all() else "fp16"
+    return "fp32" if lossy else "fp16"
 
 
 def _channel_axis(owner: nn.Module, tensor: Tensor) -> int:

@@ -87,7 +87,7 @@ class Float64Tower:
     def __init__(self, model: HyperbolicDualEncoder, modality: Modality) -> None:
         """Copies the tower of one modality; later changes to the model do not reach the copy."""
         self._tower = copy.deepcopy(getattr(model.encoder, modality)).double().eval()
-        self._lift = copy.deepcopy(model.lift).double()
+        self._lift = copy.deepcopy(model.lift).double().requires_grad_(False)
         self._to_points = getattr(self._lift, modality)
         alpha = self._lift.visual_alpha if modality == "image" else self._lift.textual_alpha
         self.scale = float(alpha.exp())
