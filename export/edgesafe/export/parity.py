@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from edgesafe.runtime.errors import ExportError
 
-__all__ = ["LIMIT", "Answers", "Parity", "StorageEffect", "measure_effect", "measure_parity"]
+__all__ = [
+    "LIMIT",
+    "Answers",
+    "Parity",
+    "StorageEffect",
+    "join",
+    "measure_effect",
+    "measure_parity",
+    "run_onnx",
+]
 
 LIMIT = 1e-4
 """Largest relative error of an export."""

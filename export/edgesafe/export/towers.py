@@ -27,7 +27,14 @@ from edgesafe.runtime.errors import ExportError
 from edgesafe.train import lorentz
 from edgesafe.train.model import HyperbolicDualEncoder
 
-__all__ = ["ExportedTower", "Float64Tower", "TowerPlan", "export_encoder"]
+__all__ = [
+    "ExportedTower",
+    "Float64Tower",
+    "TowerPlan",
+    "export_encoder",
+    "image_probes",
+    "text_probes",
+]
 
 Modality = Literal["image", "text"]
 Batch = Mapping[str, Tensor]
