@@ -16,6 +16,7 @@ from safetensors.torch import load
 
 from edgesafe.runtime.errors import BackendError, CheckpointError, EdgesafeError, UsageError
 from edgesafe.train import engine
+from edgesafe.train import run as run_module
 from edgesafe.train.checkpoint import load_checkpoint, read_info
 from edgesafe.train.config import RunConfig, read_config
 from edgesafe.train.data import BadRecordsError
@@ -177,6 +178,41 @@ def test_resume_refuses_another_run(
         run(tiny_config(), data_folder, out, resume=True)
 
 
+def test_keys_that_an_older_version_did_not_know_had_their_default(
+    tiny_config: Config, data_folder: Path, tmp_path: Path
+) -> None:
+    run(tiny_config(train={"epochs": 1}), data_folder, tmp_path / "ck")
+    path = run_folder(tmp_path / "ck") / "state/state.json"
+    place = json.loads(path.read_text())
+    del place["config"]["loss"]["paper_eps"]
+    path.write_text(json.dumps(place))
+    changed = tiny_config(loss={"paper_eps": True})
+    with pytest.raises(CheckpointError, match="loss.paper_eps was False and is True"):
+        run(changed, data_folder, tmp_path / "ck", resume=True)
+    assert run(tiny_config(), data_folder, tmp_path / "ck", resume=True).steps == 6
+
+
+def test_a_run_can_start_from_a_checkpoint(
+    tiny_config: Config, data_folder: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    run(tiny_config(train={"epochs": 1, "image": "full"}), data_folder, first)
+    still = {"learn_curvature": False, "learn_scales": False, "learn_temperature": False}
+    config = tiny_config(
+        train={"epochs": 1, "image": "frozen", "text": "head"}, lift={**still, "min_radius": 0.2}
+    )
+    run(config, data_folder, second, init=first)
+    before, after = weights(first), weights(second)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("encoder.text.") for name in changed)
+    info = read_info(second)
+    assert info.data["init"] == {"data": info.data["fingerprint"], "seed": 3, "step": 3}
+    assert info.geometry["min_radius"] == 0.2
+    config["architecture"]["config"]["embed_dim"] = 8
+    with pytest.raises(UsageError, match="another architecture: config differ"):
+        run(config, data_folder, tmp_path / "third", init=first)
+
+
 def test_existing_checkpoints_are_not_overwritten(
     tiny_config: Config, data_folder: Path, tmp_path: Path
 ) -> None:
@@ -202,12 +238,12 @@ def test_early_stopping_keeps_the_best(
     tiny_config: Config, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter([0.3, 0.7, 0.6, 0.5, 0.9])
-    real = engine.metrics
+    real = run_module.metrics
 
     def scripted(*arguments: Any) -> dict[str, float]:
         return {**real(*arguments), "auc": next(values)}
 
-    monkeypatch.setattr(engine, "metrics", scripted)
+    monkeypatch.setattr(run_module, "metrics", scripted)
     config = tiny_config(train={"epochs": 9, "patience": 2, "selection": "auc"})
     result = run(config, data_folder, tmp_path / "ck")
     assert (result.ended, result.epochs) == ("patience", 4)

@@ -49,13 +49,10 @@ def test_targets_are_hysacs(encoder: DualEncoder) -> None:
 
 def test_size_at_vit_l_is_that_of_the_released_model() -> None:
     with torch.device("meta"):
-        vision, text = (
-            [(width, width)] * 3 + [(width, 4 * width), (4 * width, width)]
-            for width in (1024, 768)
-        )
-    count = 24 * sum(a + b for a, b in vision) + 12 * sum(a + b for a, b in text)
-    count = 16 * count + 16 * (3 * 14 * 14 + 1024)
-    assert count == 8_676_544
+        encoder = build_encoder({"name": "open_clip:ViT-L-14-quickgelu"})
+        (group,) = encoder.prepare_training(TrainingPlan())
+    assert len(group.named) == 2 * 181
+    assert sum(parameter.numel() for _, parameter in group.named) == 8_676_544
 
 
 def test_every_adapter_gets_a_gradient(encoder: DualEncoder) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -75,6 +74,8 @@ def hysac(
     Writes the checkpoint OUT, and beside it OUT.run with the log and what --resume needs. Start
     it under `accelerate launch` or `torchrun` for several devices.
     """
+    from torch import distributed as dist
+
     from edgesafe.train import engine
 
     config = _with_templates(load_config(config_file), safe_images, unsafe_images)
@@ -86,9 +87,12 @@ def hysac(
         resume=resume,
         skip_bad=skip_bad,
         device=device,
-        progress=sys.stderr.isatty(),
         init=init,
     )
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+    if not result.main:
+        return
     if result.ended == "interrupted":
         click.echo(f"Stopped at step {result.steps}; go on with --resume.", err=True)
         raise click.Abort

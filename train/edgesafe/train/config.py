@@ -166,7 +166,7 @@ class TrainConfig:
         patience: Epochs without a better selection metric before the run ends; 0 never ends it.
         selection: ``recall_sum``, ``auc`` or ``loss``: what picks the kept epoch.
         save_minutes: The place is saved for ``--resume`` after so many minutes, and each epoch.
-        max_minutes: The run stops cleanly after so many minutes; 0 for no limit.
+        max_minutes: The run stops cleanly so many minutes after its (new) start; 0 for no limit.
         log_every: Optimiser steps between two lines of the log.
         tensorboard: Whether to write TensorBoard events.
         cache_frozen_text: Encode the texts of a frozen tower once instead of in each step.

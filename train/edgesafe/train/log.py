@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from edgesafe.runtime.files import atomic_write
 
 METRICS = "metrics.jsonl"
@@ -22,7 +24,7 @@ class RunLog:
         step: Steps already done; lines of later steps, left by a run that was cut off after its
             last saved state, are removed.
         tensorboard: Whether to write events.
-        progress: Whether to show a bar on stderr.
+        progress: Whether to tell on stderr how it goes; the bar shows on a terminal only.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class RunLog:
         """Opens the files."""
         from tqdm import tqdm
 
+        self._tells = progress and folder is not None
         self._file = None
         self._writer: Any = None
         if folder is not None:
@@ -52,7 +55,7 @@ class RunLog:
             initial=step,
             unit="step",
             file=sys.stderr,
-            disable=not progress or folder is None,
+            disable=None if self._tells else True,
             dynamic_ncols=True,
         )
 
@@ -82,7 +85,7 @@ class RunLog:
 
     def say(self, message: str) -> None:
         """Prints a line for a person, above the progress bar."""
-        if not self._bar.disable:
+        if self._tells:
             self._bar.write(message, file=sys.stderr)
 
     def close(self) -> None:
@@ -105,3 +108,22 @@ def _cut(path: Path, step: int) -> None:
         except (ValueError, KeyError, TypeError):
             continue  # the last line of a run that was cut off while writing
     atomic_write(path, "".join(kept).encode())
+
+
+class Mean:
+    """Running means of named scalars, kept on the device so that nothing waits for it."""
+
+    def __init__(self) -> None:
+        """Starts with nothing."""
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Adds one value per name."""
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def values(self) -> dict[str, Tensor]:
+        """The means so far."""
+        return {name: total / self._counts[name] for name, total in self._sums.items()}

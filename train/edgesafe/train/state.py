@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from edgesafe.runtime.errors import CheckpointError
 from edgesafe.runtime.files import atomic_folder
+from edgesafe.train.config import RunConfig
 
 FORMAT = "edgesafe.run-state/1"
 TENSORS = "state.safetensors"
@@ -52,7 +53,6 @@ class Place:
         stale: Epochs since the best one.
         best: Best value of the selection metric, None before the first evaluation.
         seconds: Time spent training, over all resumptions.
-        finished: Whether the run came to its end.
     """
 
     epoch: int = 0
@@ -61,7 +61,6 @@ class Place:
     stale: int = 0
     best: float | None = None
     seconds: float = 0.0
-    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,9 @@ def _restore_adam(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor
 
 
 def _compare(folder: Path, found: Mapping[str, Any], identity: Identity) -> None:
-    old, new = _flat(found.get("config", {})), _flat(identity.config)
+    # A key that an older version did not know had its default then.
+    defaults = _flat(RunConfig(architecture={"name": ""}).to_dict())
+    old, new = {**defaults, **_flat(found.get("config", {}))}, _flat(identity.config)
     changed = sorted(
         key
         for key in old.keys() | new.keys()
