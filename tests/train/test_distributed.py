@@ -40,7 +40,7 @@ def in_two_processes(job: Path) -> None:
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(job)],
+            [sys.executable, "-W", "error::FutureWarning", str(SCRIPT), str(job)],
             env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

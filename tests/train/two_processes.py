@@ -45,7 +45,7 @@ def gradients(table: dict[str, Any], data: Path, rank: int, size: int) -> dict[s
     batch = next(loader.epoch(0, [order[rank * each : (rank + 1) * each]]))
     objective: torch.nn.Module = HysacObjective(model, config.loss)
     if size > 1:
-        objective = DistributedDataParallel(objective, broadcast_buffers=False)
+        objective = DistributedDataParallel(objective)
     terms = objective(batch)
     terms["loss"].backward()
     found = {f"grad/{n}": p.grad for n, p in model.named_parameters() if p.grad is not None}

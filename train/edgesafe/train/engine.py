@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 from edgesafe.runtime.errors import BackendError, UsageError
 from edgesafe.runtime.files import atomic_write
@@ -69,9 +68,7 @@ def _accelerator(device: str) -> Accelerator:
         raise UsageError(f"--device {device}: use auto, cpu or cuda.")
     if device == "cuda" and not torch.cuda.is_available():
         raise BackendError("--device cuda: torch sees no CUDA device. Use --device cpu.")
-    # No buffer changes during training: batch normalisation keeps its statistics.
-    plain = DistributedDataParallelKwargs(broadcast_buffers=False)
-    return Accelerator(cpu=device == "cpu", kwargs_handlers=[plain])
+    return Accelerator(cpu=device == "cpu")
 
 
 def _read(file: Path, config: RunConfig, out: Path, skip_bad: bool) -> QuadrupletSet:

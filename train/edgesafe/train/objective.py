@@ -29,8 +29,6 @@ class HysacObjective(nn.Module):
         text_features: Features of every text of the table (texts, d), None to encode them anew.
     """
 
-    text_features: Tensor | None
-
     def __init__(
         self,
         model: HyperbolicDualEncoder,
@@ -46,7 +44,8 @@ class HysacObjective(nn.Module):
         self.config = config
         self.bf16 = bf16
         self.channels_last = channels_last
-        self.register_buffer("text_features", text_features, persistent=False)
+        # No buffer: distributed data parallel would send it around in every step.
+        self.text_features = text_features
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns `hysac_terms` of the global batch, the same in every process."""
