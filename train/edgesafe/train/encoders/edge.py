@@ -167,10 +167,24 @@ class MiniLmTextTower(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) ids and mask -> (B, 384)."""
-        tokens = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        tokens = token_states(self.bert, input_ids, attention_mask)
         sentence = functional.normalize(mean_of(tokens, attention_mask), dim=-1)
         direction = functional.normalize(sentence - cast(Tensor, self.centre), dim=-1)
         return direction * self.gain(self.pool(tokens, attention_mask))
+
+
+def token_states(bert: nn.Module, input_ids: Tensor, mask: Tensor) -> Tensor:
+    """Last hidden states (B, T, 384) of (B, T) ids and mask.
+
+    The additive mask is made here: transformers' own way leaves data-dependent operators in an
+    exported graph.
+    """
+    dtype = cast(Any, bert).embeddings.word_embeddings.weight.dtype
+    additive = (1.0 - mask[:, None, None, :].to(dtype)) * torch.finfo(torch.float32).min
+    states = bert(
+        input_ids=input_ids, attention_mask=additive, token_type_ids=torch.zeros_like(input_ids)
+    )
+    return cast(Tensor, states.last_hidden_state)
 
 
 def mean_of(tokens: Tensor, mask: Tensor) -> Tensor:
@@ -354,7 +368,7 @@ def _class_embeddings(bert: nn.Module, tokenizer_json: bytes) -> tuple[Tensor, T
         batch = tokenizer.encode_batch([f"a photo of a {n}" for n in names[start : start + 100]])
         ids = torch.tensor([row.ids for row in batch])
         mask = torch.tensor([row.attention_mask for row in batch])
-        tokens = frozen(input_ids=ids, attention_mask=mask).last_hidden_state
+        tokens = token_states(frozen, ids, mask)
         rows.append(functional.normalize(mean_of(tokens, mask), dim=-1))
     embeddings = torch.cat(rows)
     centre = embeddings.mean(dim=0)
