@@ -19,7 +19,7 @@ from edgesafe.runtime.preprocess import Preprocess
 from edgesafe.train.config import AugmentConfig
 
 Rgb = npt.NDArray[np.uint8]
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
 @dataclass(frozen=True)
@@ -75,36 +75,32 @@ def augment(
     if geometry.flip:
         pixels = pixels[:, ::-1]
     pixels = _colour(pixels, rng, config)
-    pixels = _hue(pixels, rng, config)
     return _sharpness(pixels, rng, config)
 
 
 def _colour(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb:
+    """Saturation and hue as one matrix, then contrast about the mean, then brightness."""
     # Every draw is made whatever the settings, so that one switch does not shift the others.
     brightness = 1 + rng.uniform(-config.brightness, config.brightness)
     contrast = 1 + rng.uniform(-config.contrast, config.contrast)
     saturation = 1 + rng.uniform(-config.saturation, config.saturation)
     if rng.random() < config.grey:
         saturation = 0.0
-    if brightness == contrast == saturation == 1:
+    angle = 2 * math.pi * rng.uniform(-config.hue, config.hue)
+    if brightness == contrast == saturation == 1 and angle == 0:
         return pixels
-    x = pixels.astype(np.float32)
-    if saturation != 1:
-        x = x * saturation + ((x @ _LUMA) * (1 - saturation))[..., None]
-    x = (x - x.mean()) * contrast + x.mean()
-    result: Rgb = np.clip(x * brightness + 0.5, 0, 255).astype(np.uint8)
-    return result
-
-
-def _hue(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb:
-    shift = round(rng.uniform(-config.hue, config.hue) * 256)
-    if shift == 0:
-        return pixels
-    hsv = np.array(Image.fromarray(np.ascontiguousarray(pixels)).convert("HSV"))
-    hsv[..., 0] += np.uint8(shift % 256)
-    height, width = hsv.shape[:2]
-    image = Image.frombytes("HSV", (width, height), hsv.tobytes())
-    return np.asarray(image.convert("RGB"))
+    # In YIQ, saturation is the length of the chroma plane's vectors and hue their angle.
+    chroma = saturation * np.array(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    turn = np.eye(3)
+    turn[1:, 1:] = chroma
+    turn = np.linalg.inv(_YIQ) @ turn @ _YIQ
+    gain = brightness * contrast * turn
+    shift = brightness * (1 - contrast) * float(pixels.mean())
+    matrix = [float(v) for row in gain for v in (*row, shift)]
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.convert("RGB", tuple(matrix)))
 
 
 def _sharpness(pixels: Rgb, rng: np.random.Generator, config: AugmentConfig) -> Rgb:
