@@ -1,6 +1,6 @@
 """What the same towers reach without hyperbolic training, on the same held-out listings.
 
-    python -m edgesafe.samples.baselines --train TRAIN.jsonl --listing TEST.jsonl --texts TEXTS.jsonl
+    python -m edgesafe.samples.baselines --train TRAIN.jsonl --listing L --texts TEXTS.jsonl --out F
 
 * linear probe: logistic regression on the frozen, globally pooled features of each tower, fitted
   on the training quadruplets;
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from edgesafe.calib.statistics import bootstrap_interval
+from edgesafe.runtime.errors import MissingExtraError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.samples.policy import auc, read_listing
 from edgesafe.train.encoders.base import DualEncoder, build_encoder
@@ -40,7 +42,9 @@ Features = NDArray[np.float32]
 
 
 @torch.no_grad()
-def _in_batches(items: list[Any], encode: Callable[[list[Any]], Tensor], size: int = 16) -> Features:
+def _in_batches(
+    items: list[Any], encode: Callable[[list[Any]], Tensor], size: int = 16
+) -> Features:
     parts = [encode(items[i : i + size]).numpy() for i in range(0, len(items), size)]
     return np.concatenate(parts)
 
@@ -85,12 +89,17 @@ class FrozenPair:
         return _in_batches(texts, lambda part: self.encoder.text(*self.encoder.tokenize(part)))
 
 
-def _probe(train: Features, labels: NDArray[np.int64], test: Features) -> NDArray[np.float64]:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def _sklearn(name: str) -> Any:
+    try:
+        return importlib.import_module(f"sklearn.{name}")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("sklearn", "samples") from error
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+
+def _probe(train: Features, labels: NDArray[np.int64], test: Features) -> NDArray[np.float64]:
+    scaler = _sklearn("preprocessing").StandardScaler()
+    regression = _sklearn("linear_model").LogisticRegression(C=0.01, max_iter=2000)
+    model = _sklearn("pipeline").make_pipeline(scaler, regression)
     return np.asarray(model.fit(train, labels).decision_function(test), np.float64)
 
 

@@ -88,9 +88,7 @@ def build(folders: list[Path], split: str, out: Path, per_photo: int, seed: int)
 
 
 @click.command()
-@click.option(
-    "--photos", "folders", multiple=True, required=True, type=click.Path(path_type=Path)
-)
+@click.option("--photos", "folders", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, type=click.Choice(["val", "test"]))
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 @click.option("--per-photo", default=12, show_default=True)

@@ -1,7 +1,7 @@
 """Threshold and report card of the embedded moderation model, from its package and listings.
 
-    python -m edgesafe.samples.policy thresholds PKG --listing CALIBRATION.jsonl --out T.json
-    python -m edgesafe.samples.policy report PKG --listing TEST.jsonl --texts TEXTS.jsonl --out R.json
+    python -m edgesafe.samples.policy thresholds PKG --listing CALIBRATION.jsonl --out T
+    python -m edgesafe.samples.policy report PKG --listing TEST.jsonl --texts TEXTS.jsonl --out R
 
 A listing has lines ``{"image"|"text", "label", "kind", "tag"?, "style"?, "photo"?}``, paths
 relative to it.
@@ -28,6 +28,7 @@ from edgesafe.calib.statistics import (
 from edgesafe.runtime import Moderator
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
+from edgesafe.runtime.manifest import Rate
 
 MAX_FPR = 0.05
 
@@ -72,11 +73,7 @@ def score(moderator: Moderator, listings: Iterable[Path]) -> list[Scored]:
 
 def _radii(items: Iterable[Scored], **wanted: Any) -> NDArray[np.float64]:
     return np.array(
-        [
-            s.radius
-            for s in items
-            if all(s.record.get(k) == v for k, v in wanted.items())
-        ]
+        [s.radius for s in items if all(s.record.get(k) == v for k, v in wanted.items())]
     )
 
 
@@ -95,7 +92,9 @@ def _rate(hits: int, of: int) -> dict[str, Any]:
     return {"value": hits / of, "interval": list(clopper_pearson(hits, of)), "n": of}
 
 
-def report_card(images: list[Scored], texts: list[Scored], thresholds: dict[str, float]) -> dict[str, Any]:
+def report_card(
+    images: list[Scored], texts: list[Scored], thresholds: dict[str, float]
+) -> dict[str, Any]:
     """Everything that the model card states about the held-out pictures and texts.
 
     Args:
@@ -143,6 +142,10 @@ def report_card(images: list[Scored], texts: list[Scored], thresholds: dict[str,
     return card
 
 
+def _share(rate: Rate | None) -> str:
+    return "-" if rate is None else f"{rate.value:.3f}"
+
+
 @click.group()
 def main() -> None:
     """Threshold and report card of the embedded moderation model."""
@@ -150,7 +153,9 @@ def main() -> None:
 
 @main.command()
 @click.argument("package", type=click.Path(exists=True, path_type=Path))
-@click.option("--listing", "listings", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--listing", "listings", multiple=True, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 def thresholds(package: Path, listings: tuple[Path, ...], out: Path) -> None:
     """Choose the thresholds on a calibration listing."""
@@ -168,13 +173,18 @@ def thresholds(package: Path, listings: tuple[Path, ...], out: Path) -> None:
     plain = {name: dataclasses.asdict(value) for name, value in chosen.items()}
     atomic_write(out, json.dumps(plain, indent=1).encode())
     for name, value in chosen.items():
-        click.echo(f"{name}: {value.value:.4f}  fpr {value.fpr.value:.3f}  miss {value.miss_rate.value:.3f}")
+        fpr, miss = _share(value.fpr), _share(value.miss_rate)
+        click.echo(f"{name}: {value.value:.4f}  fpr {fpr}  miss {miss}")
 
 
 @main.command()
 @click.argument("package", type=click.Path(exists=True, path_type=Path))
-@click.option("--listing", "listings", multiple=True, required=True, type=click.Path(path_type=Path))
-@click.option("--texts", "text_listings", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--listing", "listings", multiple=True, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--texts", "text_listings", multiple=True, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 def report(
     package: Path, listings: tuple[Path, ...], text_listings: tuple[Path, ...], out: Path

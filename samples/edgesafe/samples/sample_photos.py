@@ -39,9 +39,7 @@ class Source:
 
 
 SOURCES = {
-    "astronaut": Source(
-        "astronaut.png", "an astronaut in an orange suit", "NASA", "public domain"
-    ),
+    "astronaut": Source("astronaut.png", "an astronaut in an orange suit", "NASA", "public domain"),
     "brick": Source("brick.png", "a brick wall", "CC0 Textures", "CC0 1.0"),
     "camera": Source("camera.png", "a man with a camera", "Lav Varshney", "CC0 1.0"),
     "cat": Source("chelsea.png", "a tabby cat", "Stefan van der Walt", "CC0 1.0"),
@@ -121,8 +119,8 @@ def main(out: Path, seed: int) -> None:
     atomic_write(out / "photos.jsonl", ("\n".join(lines) + "\n").encode())
     text = (
         "# Sample photos\n\n"
-        "Photos from the data folder of scikit-image, under the licences that it states, some with\n"
-        "a thing drawn into them by `edgesafe.samples.heldout`. Made by\n"
+        "Photos from the data folder of scikit-image, under the licences that it states, "
+        "some with\na thing drawn into them by `edgesafe.samples.heldout`. Made by\n"
         "`python -m edgesafe.samples.sample_photos --out samples/data`.\n\n"
         "| file | author of the photo | licence of the photo | source |\n|---|---|---|---|\n"
     )

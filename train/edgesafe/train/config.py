@@ -80,6 +80,12 @@ class LossConfig:
         shell_text: Share of the shell term that texts get.
         shell_margin: Margin by which unsafe items should lie further out than safe ones.
         shell_temperature: Softness of the hinge.
+        place_weight: Weight of the place term, which is edgesafe's too: where the pixels of the
+            safe image and of its unsafe twin differ, there the hazard is, and the tower's
+            evidence maps should say so. For twins made by compositing; the augmentation must then
+            leave the colours alone. 0 leaves it out.
+        place_difference: Mean absolute difference of the channels, of the pixel range, from which
+            two pixels count as different.
     """
 
     text_image: float = 1.0
@@ -97,6 +103,8 @@ class LossConfig:
     shell_text: float = 1.0
     shell_margin: float = 0.1
     shell_temperature: float = 0.05
+    place_weight: float = 0.0
+    place_difference: float = 0.12
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -104,9 +112,7 @@ class LossConfig:
             value = getattr(self, f.name)
             if isinstance(value, float):
                 require(value >= 0, f"loss.{f.name}", "must not be negative")
-        require(
-            self.normalise in ("sum", "released"), "loss.normalise", "must be sum or released"
-        )
+        require(self.normalise in ("sum", "released"), "loss.normalise", "must be sum or released")
         require(self.shell_temperature > 0, "loss.shell_temperature", "must be above 0")
 
 

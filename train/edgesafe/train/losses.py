@@ -13,6 +13,7 @@ hyperboloid of curvature -c:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +112,37 @@ def shell(safe: Tensor, unsafe: Tensor, *, margin: float, temperature: float) ->
     """
     gap = safe[:, None] - unsafe[None, :] + margin
     return temperature * functional.softplus(gap / temperature).mean()
+
+
+def place(safe_maps: Sequence[Tensor], unsafe_maps: Sequence[Tensor], different: Tensor) -> Tensor:
+    """Balanced logistic loss of evidence maps against where two twins differ. Not part of HySAC.
+
+    A cell of which at least 15 % differs is a positive of the unsafe twin; one with less than 2 %
+    is a negative of it. Every cell of the safe twin is a negative, and those of the changed place
+    (where a harmless thing may lie instead) count once more by themselves.
+
+    Args:
+        safe_maps: Logits of the safe images, one (B, h, w) per map.
+        unsafe_maps: The same for their twins.
+        different: (B, H, W), 1 where the twins' pixels differ, else 0.
+
+    Returns:
+        The mean over the maps, 0-dim; 0 for a batch without a changed cell.
+    """
+    losses = []
+    for safe, unsafe in zip(safe_maps, unsafe_maps, strict=True):
+        size = (safe.shape[1], safe.shape[2])
+        share = functional.adaptive_avg_pool2d(different[:, None], size)[:, 0]
+        here, elsewhere = share >= 0.15, share < 0.02
+        if not bool(here.any()):
+            losses.append(safe.sum() * 0)
+            continue
+        losses.append(
+            functional.softplus(-unsafe[here]).mean()
+            + functional.softplus(torch.cat([unsafe[elsewhere], safe.flatten()])).mean()
+            + 0.5 * functional.softplus(safe[here]).mean()
+        )
+    return torch.stack(losses).mean()
 
 
 def hysac_terms(

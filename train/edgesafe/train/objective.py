@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgesafe.train.config import LossConfig
 from edgesafe.train.data.loader import Batch
 from edgesafe.train.gather import gather_rows
-from edgesafe.train.losses import Quadruplets, hysac_terms
+from edgesafe.train.losses import Quadruplets, hysac_terms, place
 from edgesafe.train.model import HyperbolicDualEncoder
 
 
@@ -49,7 +49,7 @@ class HysacObjective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns `hysac_terms` of the global batch, the same in every process."""
-        images, texts = self.embed(batch)
+        images, texts, maps = self.embed(batch)
         with torch.autocast(images.device.type, enabled=False):
             n = batch.size
             has_negatives = self.config.shell_weight > 0
@@ -62,16 +62,34 @@ class HysacObjective(nn.Module):
                 negative_image=gather_rows(images[2 * n :]) if has_negatives else None,
             )
             lift = self.model.lift
-            return hysac_terms(
+            terms = hysac_terms(
                 quadruplets,
                 lift.curvature,
                 lift.logit_scale.exp(),
                 self.config,
                 min_radius=self.model.min_radius,
             )
+            if maps:
+                terms["place"] = place(
+                    [m[:n].float() for m in maps],
+                    [m[n : 2 * n].float() for m in maps],
+                    self._different(batch),
+                )
+                terms["loss"] = terms["loss"] + self.config.place_weight * terms["place"]
+            return terms
 
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Space parts of the images (2B + M, d) and of the unique texts (U, d) of a batch."""
+    def _different(self, batch: Batch) -> Tensor:
+        """Where the pixels of the twins differ, (B, H, W) of 0 and 1."""
+        n, std = batch.size, self.model.encoder.preprocess.std
+        scale = torch.tensor(std, device=batch.pixels.device)[:, None, None]
+        gap = ((batch.pixels[n : 2 * n] - batch.pixels[:n]) * scale).abs().mean(dim=1)
+        return (gap > self.config.place_difference).to(batch.pixels.dtype)
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Space parts of the images (2B + M, d) and of the unique texts (U, d) of a batch.
+
+        The third value holds the evidence maps of the images, if the place term wants them.
+        """
         encoder, lift = self.model.encoder, self.model.lift
         pixels = batch.pixels
         if self.config.shell_weight == 0:
@@ -79,9 +97,13 @@ class HysacObjective(nn.Module):
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.bf16):
-            images = cast(Tensor, encoder.image(pixels))
+            maps: tuple[Tensor, ...] = ()
+            if self.config.place_weight > 0:
+                images, maps = encoder.image_with_evidence(pixels)
+            else:
+                images = cast(Tensor, encoder.image(pixels))
             if self.text_features is None:
                 texts = cast(Tensor, encoder.text(batch.input_ids, batch.attention_mask))
             else:
                 texts = self.text_features[batch.text_rows]
-        return lift.image(images), lift.text(texts)
+        return lift.image(images), lift.text(texts), maps

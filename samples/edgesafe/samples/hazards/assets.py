@@ -7,6 +7,7 @@ import functools
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +51,9 @@ def crop(sprite: Sprite) -> Sprite:
     return sprite[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
 
 
-@functools.lru_cache(maxsize=None)
-def _pack(path: str) -> dict[str, object]:
-    loaded: dict[str, object] = json.loads(Path(path).read_text(encoding="utf-8"))
+@functools.cache
+def _pack(path: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return loaded
 
 
@@ -60,7 +61,7 @@ def _svg(drawing: Drawing) -> str:
     if not drawing.path.endswith(".json"):
         return Path(drawing.path).read_text(encoding="utf-8", errors="replace")
     pack = _pack(drawing.path)
-    icon = pack["icons"][drawing.name]  # type: ignore[index]
+    icon = pack["icons"][drawing.name]
     width = icon.get("width", pack.get("width", 16))
     height = icon.get("height", pack.get("height", 16))
     return (
@@ -110,7 +111,7 @@ def _icon_drawings(root: Path) -> list[Drawing]:
             path = root / pack / "icons.json"
             if not path.is_file():
                 continue
-            for name in _pack(str(path))["icons"]:  # type: ignore[attr-defined]
+            for name in _pack(str(path))["icons"]:
                 tag = tag_of.get(name)
                 if tag is not None or (_is_harmless(name) and pack in _HARMLESS_PACKS):
                     found.append(Drawing(pack, name, tag, kind, str(path)))

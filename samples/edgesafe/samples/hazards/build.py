@@ -1,6 +1,8 @@
 """Make the demo policy's data set: quadruplets of photos, hazards and caption twins.
 
     python -m edgesafe.samples.hazards.build --photos DIR --assets DIR --out DIR
+
+Writes ``train.jsonl`` and ``val.jsonl`` with their pictures, as `edgesafe.train` reads them.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def _sampler(assets: Path, split: str) -> Sampler:
     return Sampler(assets, split)
 
 
-def _place(photo: NDArray[np.uint8], thing: Thing, at: NDArray[np.float64], rng: Rng):  # type: ignore[no-untyped-def]
+def _place(
+    photo: NDArray[np.uint8], thing: Thing, at: NDArray[np.float64], rng: Rng
+) -> NDArray[np.uint8]:
     sprite = compose.spin(thing.sprite, rng, upright=thing.upright)
     if rng.random() < 0.12:
         sprite = compose.occlude(sprite, rng)
@@ -81,8 +85,7 @@ def make(photo: photos.Photo, sampler: Sampler, rng: Rng) -> Quadruplet:
         names.insert(0, stand_in.name)
     hazard = sampler.hazard(tag, rng, size())
     unsafe = _place(ground, hazard, at, rng)
-    usable = [c for c in photo.captions if not captions.HAZARD_IN_TEXT.search(c)]
-    caption = usable[rng.integers(len(usable))] if usable else "a photo"
+    caption = captions.safe_caption(photo.captions, rng)
     return Quadruplet(
         safe,
         unsafe,
@@ -157,7 +160,9 @@ def build(
 
 
 @click.command()
-@click.option("--photos", "photo_folders", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--photos", "photo_folders", multiple=True, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--assets", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 @click.option("--train", default=12000, show_default=True)
@@ -165,7 +170,13 @@ def build(
 @click.option("--seed", default=7, show_default=True)
 @click.option("--jobs", default=2, show_default=True)
 def main(
-    photo_folders: tuple[Path, ...], assets: Path, out: Path, train: int, val: int, seed: int, jobs: int
+    photo_folders: tuple[Path, ...],
+    assets: Path,
+    out: Path,
+    train: int,
+    val: int,
+    seed: int,
+    jobs: int,
 ) -> None:
     """Build the training and validation splits of the demo policy."""
     for split, count in (("val", val), ("train", train)):

@@ -10,6 +10,11 @@ from __future__ import annotations
 
 import re
 
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 TAGS = ("weapon", "fire", "blood", "drugs")
 
 # Coloured packs: the same few names in every emoji set, each drawn by other artists.
@@ -35,35 +40,32 @@ COLOUR_HAZARDS: dict[str, tuple[str, ...]] = {
 # Silhouette packs: one colour, to be filled, shaded or sketched by `restyle`.
 SILHOUETTE_PACKS = ("game-icons", "healthicons", "icon-park")
 SILHOUETTE_HAZARDS: dict[str, tuple[str, ...]] = {
-    "weapon": (
-        "ak47 ak47u battle-axe blunderbuss "
-        "bowie-knife broad-dagger broadsword butterfly-knife c96 colt-m1911 "
-        "crossed-axes crossed-pistols crossed-sabres crossed-swords crossbow curvy-knife "
-        "cz-skorpion daggers desert-eagle dynamite famas fire-axe flanged-mace fn-fal "
+    "weapon": _names(
+        "ak47 ak47u battle-axe blunderbuss bowie-knife broad-dagger broadsword butterfly-knife c96 "
+        "colt-m1911 crossed-axes crossed-pistols crossed-sabres crossed-swords crossbow "
+        "curvy-knife cz-skorpion daggers desert-eagle dynamite famas fire-axe flanged-mace fn-fal "
         "gladius halberd hatchet hatchets hook-swords katana kitchen-knives lee-enfield luger "
         "m3-grease-gun mac-10 machete machine-gun meat-cleaver minigun molotov mp-40 mp5 mp5k "
-        "musket p90 pistol-gun plain-dagger pointy-sword revolver rolling-bomb "
-        "sacrificial-dagger sawed-off-shotgun sharp-axe stick-grenade stiletto switchblade "
-        "tec-9 thompson-m1 thompson-m1928 thrown-knife time-bomb time-dynamite tomahawk trench-knife "
-        "two-handed-sword unlit-bomb uzi walther-ppk war-axe winchester-rifle wood-axe kitchen-knife "
-        "holy-sword frag-grenade holy-hand-grenade steyr-aug spectre-m4 "
-    ).split(),  # type: ignore[dict-item]
-    "fire": (
+        "musket p90 pistol-gun plain-dagger pointy-sword revolver rolling-bomb sacrificial-dagger "
+        "sawed-off-shotgun sharp-axe stick-grenade stiletto switchblade tec-9 thompson-m1 "
+        "thompson-m1928 thrown-knife time-bomb time-dynamite tomahawk trench-knife "
+        "two-handed-sword unlit-bomb uzi walther-ppk war-axe winchester-rifle wood-axe "
+        "kitchen-knife holy-sword frag-grenade holy-hand-grenade steyr-aug spectre-m4"
+    ),
+    "fire": _names(
         "fire small-fire flame campfire burning-embers celebration-fire wildfires pyre "
-        "burning-forest burning-tree fire-two "
-        "fire-wave fire-tail "
-    ).split(),  # type: ignore[dict-item]
-    "blood": (
-        "blood spatter splurt droplets blood-drop "
-        "dripping-blade dripping-knife bloody-sword droplet "
-        ""
-    ).split(),  # type: ignore[dict-item]
-    "drugs": (
+        "burning-forest burning-tree fire-two fire-wave fire-tail"
+    ),
+    "blood": _names(
+        "blood spatter splurt droplets blood-drop dripping-blade dripping-knife bloody-sword "
+        "droplet"
+    ),
+    "drugs": _names(
         "pill pills medicine-pills syringe medicines hypodermic-test love-injection injection "
         "blister-pills-oval-x1 blister-pills-oval-x4 blister-pills-oval-x14 blister-pills-oval-x16 "
         "blister-pills-round-x1 blister-pills-round-x4 blister-pills-round-x14 "
         "blister-pills-round-x16 pills-2 pills-3 pills-4 syringe-vaccine hemp"
-    ).split(),  # type: ignore[dict-item]
+    ),
 }
 
 # Shows a hazard, hints at one, or cannot be told: neither class.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from edgesafe.samples.hazards.assets import crop
 Photo = NDArray[np.uint8]
 Sprite = NDArray[np.uint8]
 Rng = np.random.Generator
+Plane = NDArray[np.float32]
+Colours = NDArray[np.floating[Any]]
 
 
 def spin(sprite: Sprite, rng: Rng, *, upright: bool) -> Sprite:
@@ -75,11 +79,11 @@ def paste(
     if x0 >= x1 or y0 >= y1:
         return photo
     lit = sprite[..., :3].astype(np.float32) if glow else _light_of(photo, sprite, rng)
-    cover = sprite[..., 3].astype(np.float32) / 255
+    cover: Plane = np.asarray(sprite[..., 3].astype(np.float32) / 255, np.float32)
     if rng.random() < 0.35:
-        cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.6))
+        cover = cast(Plane, cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.6)))
     if rng.random() < 0.25:
-        lit = cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.5, 1.5))
+        lit = cast(Plane, cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.5, 1.5)))
     out = photo.astype(np.float32)
     if not glow and not stain and rng.random() < 0.5:
         out = _shadow(out, cover, (left, top), rng)
@@ -148,7 +152,7 @@ def random_crop(photo: Photo, rng: Rng, short_side: int) -> Photo:
 
 def grade(photo: Photo, rng: Rng) -> Photo:
     """Exposure, contrast, saturation, blur or noise of another camera."""
-    out = photo.astype(np.float32)
+    out: Colours = photo.astype(np.float32)
     if rng.random() < 0.6:
         out = (out - 128) * rng.uniform(0.75, 1.25) + 128 * rng.uniform(0.75, 1.25)
     if rng.random() < 0.4:
@@ -157,7 +161,7 @@ def grade(photo: Photo, rng: Rng) -> Photo:
     if rng.random() < 0.3:
         out = out * rng.uniform(0.85, 1.15, 3)
     if rng.random() < 0.15:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.4))
+        out = cast(Colours, cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.4)))
     if rng.random() < 0.2:
         out = out + rng.normal(0, rng.uniform(2, 10), out.shape)
     return np.asarray(out.clip(0, 255).astype(np.uint8))

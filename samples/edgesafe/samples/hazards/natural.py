@@ -101,7 +101,8 @@ def liquid(size: int, rng: Rng, *, blood: bool) -> Sprite:
     )
     relief = np.sqrt(np.clip(field, 0, 4)) * rng.uniform(2, 9)
     gloss = float(rng.choice([0.0, 0.25, 0.6]))
-    rgb = shade(albedo, cv2.GaussianBlur(relief, (0, 0), 1.5), rng, gloss)
+    smooth = np.asarray(cv2.GaussianBlur(relief, (0, 0), 1.5), np.float32)
+    rgb = shade(albedo, smooth, rng, gloss)
     if rng.random() < 0.3:
         alpha = alpha * rng.uniform(0.7, 1)
     return np.dstack([rgb.clip(0, 255), alpha * 255]).astype(np.uint8)

@@ -8,6 +8,7 @@ things, so that a style alone says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 Sprite = NDArray[np.uint8]
 Plane = NDArray[np.float32]
+Colours = NDArray[np.floating[Any]]
+"""(H, W, 3) RGB in 0..255, of either width: what was blurred as bytes is float64 afterwards."""
 Rng = np.random.Generator
 
-# Base colours (RGB) that a thing of the tag really has; None is any colour at all.
-PALETTES: dict[str | None, tuple[tuple[int, int, int], ...]] = {
+# Base colours (RGB) that a thing of the tag really has, and those of its second tone.
+PALETTES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "weapon": (
         (35, 35, 38), (70, 72, 76), (120, 122, 128), (180, 184, 190), (215, 218, 222),
         (90, 60, 35), (60, 70, 45), (140, 100, 60), (50, 55, 70), (200, 190, 160),
@@ -30,7 +33,7 @@ PALETTES: dict[str | None, tuple[tuple[int, int, int], ...]] = {
         (120, 200, 150), (200, 170, 220), (245, 150, 60), (180, 180, 185), (210, 40, 50),
     ),
 }  # fmt: skip
-SECOND: dict[str | None, tuple[tuple[int, int, int], ...]] = {
+SECOND: dict[str, tuple[tuple[int, int, int], ...]] = {
     "weapon": ((20, 20, 22), (110, 75, 45), (60, 40, 25), (200, 205, 210), (45, 48, 55)),
     "fire": ((255, 225, 90), (255, 245, 180), (190, 30, 10), (120, 30, 10)),
     "blood": ((70, 0, 2), (200, 60, 60), (110, 0, 8)),
@@ -42,10 +45,12 @@ def random_colour(rng: Rng) -> NDArray[np.float32]:
     """Any colour, saturated ones and greys alike; (3,) RGB in 0..255."""
     hue, saturation = rng.uniform(0, 180), rng.choice([rng.uniform(0, 60), rng.uniform(90, 255)])
     pixel = np.array([[[hue, saturation, rng.uniform(40, 250)]]], np.uint8)
-    return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
+    return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0], np.float32)
 
 
-def _colour(rng: Rng, table: dict[str | None, tuple[tuple[int, int, int], ...]], tag: str | None):  # type: ignore[no-untyped-def]
+def _colour(
+    rng: Rng, table: dict[str, tuple[tuple[int, int, int], ...]], tag: str | None
+) -> NDArray[np.float32]:
     if tag is None:
         # Harmless things borrow the hazards' colours half the time: colour alone is no evidence.
         tag = str(rng.choice(list(table))) if rng.random() < 0.5 else None
@@ -61,7 +66,8 @@ def _colour(rng: Rng, table: dict[str | None, tuple[tuple[int, int, int], ...]],
 
 def _pad(alpha: NDArray[np.uint8], share: float = 0.12) -> NDArray[np.uint8]:
     border = round(share * max(alpha.shape))
-    return cv2.copyMakeBorder(alpha, border, border, border, border, cv2.BORDER_CONSTANT, value=0)
+    padded = cv2.copyMakeBorder(alpha, border, border, border, border, cv2.BORDER_CONSTANT, value=0)
+    return np.asarray(padded, np.uint8)
 
 
 def body_of(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -86,9 +92,7 @@ def height_field(mask: NDArray[np.uint8], rng: Rng) -> Plane:
     return np.asarray(cv2.GaussianBlur(height, (0, 0), rng.uniform(0.8, 3.0)), np.float32)
 
 
-def shade(
-    albedo: NDArray[np.float32], height: Plane, rng: Rng, gloss: float
-) -> NDArray[np.float32]:
+def shade(albedo: Colours, height: Plane, rng: Rng, gloss: float) -> Colours:
     """Blinn-Phong light on a height field; albedo (H, W, 3) in 0..255."""
     dy, dx = np.gradient(height)
     normal = np.dstack([-dx, -dy, np.ones_like(height)])
@@ -112,11 +116,13 @@ def noise(shape: tuple[int, int], scale: float, rng: Rng) -> Plane:
     )
 
 
-def _join(rgb: NDArray[np.float32], alpha: NDArray[np.uint8]) -> Sprite:
+def _join(rgb: Colours, alpha: NDArray[np.uint8]) -> Sprite:
     return np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), alpha])
 
 
-def _two_tone(mask: NDArray[np.uint8], tag: str | None, rng: Rng):  # type: ignore[no-untyped-def]
+def _two_tone(
+    mask: NDArray[np.uint8], tag: str | None, rng: Rng
+) -> tuple[Colours, NDArray[np.uint8]]:
     """Body and figure colours; figure (the icon's ink) may be the darker or the lighter one."""
     alpha = _pad(mask)
     body = body_of(alpha)
@@ -149,7 +155,7 @@ def paint_inked(mask: NDArray[np.uint8], tag: str | None, rng: Rng) -> Sprite:
     steps = rng.integers(2, 4)
     cel = np.floor(np.clip(lit / 150, 0, 0.999) * steps) / steps
     width = int(rng.integers(2, 7))
-    outer = cv2.dilate(alpha, np.ones((width, width), np.uint8))
+    outer = np.asarray(cv2.dilate(alpha, np.ones((width, width), np.uint8)), np.uint8)
     edges = cv2.Canny(cv2.GaussianBlur(albedo.astype(np.uint8), (0, 0), 1), 30, 90)
     ink = cv2.dilate(edges, np.ones((max(1, width // 2),) * 2, np.uint8))
     rgb = albedo * (0.7 + 0.5 * cel[..., None])
@@ -251,7 +257,7 @@ def _low_poly(sprite: Sprite, rng: Rng) -> Sprite:
         division.insert((float(rng.uniform(0, width - 1)), float(rng.uniform(0, height - 1))))
     rgb = sprite[..., :3].copy()
     for triangle in division.getTriangleList():
-        points = triangle.reshape(3, 2)
+        points = np.reshape(triangle, (3, 2))
         x, y = points.mean(axis=0)
         if 0 <= x < width and 0 <= y < height:
             colour = sprite[int(y), int(x), :3].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,7 +90,7 @@ class Sampler:
         sources: list[tuple[float, Callable[[], Thing]]] = []
         for kind, weight in (("colour", 0.3), ("silhouette", 0.35), ("stamp", 0.05)):
             if self._by_kind.get((kind, tag)):
-                sources.append((weight, lambda k=kind: self._drawn(k, tag, rng, size)))  # type: ignore[misc]
+                sources.append((weight, functools.partial(self._drawn, kind, tag, rng, size)))
         if not self._val:
             if tag in solids.HAZARDS:
                 sources.append((0.35, lambda: self._solid(solids.HAZARDS[tag], tag, rng, size)))
@@ -108,7 +109,7 @@ class Sampler:
         sources: list[tuple[float, Callable[[], Thing]]] = []
         for kind, weight in (("colour", 0.4), ("silhouette", 0.25), ("stamp", 0.15)):
             if self._by_kind.get((kind, None)):
-                sources.append((weight, lambda k=kind: self._drawn(k, None, rng, size)))  # type: ignore[misc]
+                sources.append((weight, functools.partial(self._drawn, kind, None, rng, size)))
         if not self._val:
             sources.append((0.2, lambda: self._solid(solids.HARMLESS, None, rng, size)))
             sources.append((0.07, lambda: self._liquid(rng, size, blood=False)))
@@ -143,7 +144,11 @@ class Sampler:
         return Thing(sprite, drawing.words, tag, style + filtered, upright=tag == "fire")
 
     def _solid(
-        self, things: tuple[tuple[str, solids.Builder, bool], ...], tag: str | None, rng: Rng, size: int
+        self,
+        things: tuple[tuple[str, solids.Builder, bool], ...],
+        tag: str | None,
+        rng: Rng,
+        size: int,
     ) -> Thing:
         name, build, flat = things[rng.integers(len(things))]
         sprite, filtered = self._filtered(

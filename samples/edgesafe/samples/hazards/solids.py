@@ -173,7 +173,7 @@ def render(parts: list[Part], size: int, rng: Rng, *, flat: bool = False) -> Spr
 
 
 def _metal(rng: Rng) -> Array:
-    value = rng.choice([rng.uniform(25, 70), rng.uniform(140, 225)])
+    value = float(rng.choice([rng.uniform(25, 70), rng.uniform(140, 225)]))
     return np.clip(value + rng.normal(0, 6, 3), 0, 255)
 
 
@@ -357,13 +357,12 @@ def _syringe(rng: Rng) -> list[Part]:
     parts = [
         rod(0.16, 1.2 * (1 - fill), glass, 0.7).moved((0, 0.6 * fill, 0)),
         rod(0.16, 1.2 * fill, fluid * 0.7 + 70, 0.7).moved((0, -0.6 * (1 - fill), 0)),
-        rod(0.035, 1.0, np.full(3, 190.0), 0.8).moved((0, -1.15, 0)),
+        rod(0.025, 0.9, np.full(3, 170.0), 0.9).moved((0, -1.2, 0)),
         lathe([(0.16, -0.6), (0.07, -0.72), (0.06, -0.8)], glass * 0.85),
         rod(0.06, 0.7, glass * 0.8).moved((0, 0.9, 0)),
         rod(0.2, 0.06, glass * 0.75).moved((0, 1.25, 0)),
         box(0.62, 0.06, 0.16, glass * 0.8).moved((0, 0.6, 0)),
     ]
-    parts[2] = rod(0.025, 0.9, np.full(3, 170.0), 0.9).moved((0, -1.2, 0))
     return parts
 
 

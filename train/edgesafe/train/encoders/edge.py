@@ -66,30 +66,56 @@ class AttentionPool(nn.Module):
 
     def forward(self, positions: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pools (B, N, width) to (B, hidden * heads); positions where ``mask`` is 0 are ignored."""
-        value = functional.relu(self.value(positions))
+        return self.pool(functional.relu(self.value(positions)), mask)
+
+    def pool(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pools hidden states (B, N, hidden)."""
         score = self.score(value)
         if mask is not None:
             score = score + (mask[..., None].to(score.dtype) - 1.0) * 1e4
         weight = score.softmax(dim=1)
-        return (weight.transpose(1, 2) @ value).flatten(1)
+        return cast(Tensor, (weight.transpose(1, 2) @ value).flatten(1))
 
 
 class Gain(nn.Module):
     """A positive length from pooled evidence; 1 before training."""
 
-    def __init__(self, width: int, hidden: int = 64) -> None:
-        """Makes a small perceptron whose last layer starts at zero."""
+    def __init__(self, width: int, hidden: int = 64, extra: int = 0) -> None:
+        """Makes a small perceptron whose last layer starts at zero.
+
+        Args:
+            width: Channels of the pooled evidence.
+            hidden: Width of the perceptron.
+            extra: Numbers that join its last layer directly.
+        """
         super().__init__()
         self.hidden = nn.Linear(width, hidden)
-        self.out = nn.Linear(hidden, 1)
+        self.out = nn.Linear(hidden + extra, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, evidence: Tensor) -> Tensor:
-        """(B, width) -> (B, 1)."""
-        log_gain = self.out(functional.relu(self.hidden(evidence)))
+    def forward(self, evidence: Tensor, extra: Tensor | None = None) -> Tensor:
+        """(B, width) and (B, extra) -> (B, 1)."""
+        hidden = functional.relu(self.hidden(evidence))
+        log_gain = self.out(hidden if extra is None else torch.cat([hidden, extra], dim=1))
         # Saturates smoothly: one strange picture must not dominate a batch.
         return torch.exp(_GAIN_LIMIT * torch.tanh(log_gain / _GAIN_LIMIT))
+
+
+class PlacePool(AttentionPool):
+    """An attention pool over a feature map that also says how much evidence each position bears."""
+
+    def __init__(self, width: int, hidden: int, heads: int) -> None:
+        """Adds the evidence, which starts at a prior of a few per cent."""
+        super().__init__(width, hidden, heads)
+        self.evidence = nn.Linear(hidden, 1)
+        nn.init.constant_(self.evidence.bias, -3.0)
+
+    def places(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, width, h, w) -> pooled (B, hidden * heads) and logits (B, h, w)."""
+        value = functional.relu(self.value(features.flatten(2).transpose(1, 2)))
+        height, width = features.shape[2:]
+        return self.pool(value), self.evidence(value).unflatten(1, (height, width))[..., 0]
 
 
 class LiteImageTower(nn.Module):
@@ -107,37 +133,42 @@ class LiteImageTower(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.register_buffer("class_embeddings", class_embeddings)
-        stages = cast(nn.Sequential, trunk.blocks)
-        fine = int(stages[4][-1].conv_pwl.out_channels)  # type: ignore[index, union-attr]
-        coarse = int(trunk.num_features)  # type: ignore[arg-type]
-        self.fine_pool = AttentionPool(fine, hidden, heads)
-        self.coarse_pool = AttentionPool(coarse, hidden, heads)
+        parts = cast(Any, trunk)
+        fine = int(parts.blocks[4][-1].conv_pwl.out_channels)
+        coarse = int(parts.num_features)
+        self.fine_pool = PlacePool(fine, hidden, heads)
+        self.coarse_pool = PlacePool(coarse, hidden, heads)
         width = self.fine_pool.dim + self.coarse_pool.dim
         self.direction = nn.Linear(width, DIM)
-        self.gain = Gain(width)
+        self.gain = Gain(width, extra=2)
         nn.init.zeros_(self.direction.weight)
         nn.init.zeros_(self.direction.bias)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) normalised -> (B, 384)."""
-        trunk = self.trunk
-        x = trunk.bn1(trunk.conv_stem(pixels))  # type: ignore[operator]
+        return self.with_evidence(pixels)[0]
+
+    def with_evidence(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As `forward`, and the evidence maps of strides 16 and 32, logits (B, h, w)."""
+        trunk = cast(Any, self.trunk)
+        x = trunk.bn1(trunk.conv_stem(pixels))
         fine = x
-        for index, stage in enumerate(cast(nn.Sequential, trunk.blocks)):
+        for index, stage in enumerate(trunk.blocks):
             x = stage(x)
             if index == 4:
                 fine = x
-        x = trunk.bn2(trunk.conv_head(x))  # type: ignore[operator]
-        logits = trunk.classifier(x.mean(dim=(2, 3)))  # type: ignore[operator]
-        evidence = torch.cat(
-            [
-                self.fine_pool(fine.flatten(2).transpose(1, 2)),
-                self.coarse_pool(x.flatten(2).transpose(1, 2)),
-            ],
-            dim=1,
+        x = trunk.bn2(trunk.conv_head(x))
+        logits = trunk.classifier(x.mean(dim=(2, 3)))
+        fine_pooled, fine_map = self.fine_pool.places(fine)
+        coarse_pooled, coarse_map = self.coarse_pool.places(x)
+        evidence = torch.cat([fine_pooled, coarse_pooled], dim=1)
+        # The strongest places speak for the picture: a mean would drown a small thing.
+        strongest = torch.stack(
+            [m.flatten(1).logsumexp(dim=1) for m in (fine_map, coarse_map)], dim=1
         )
         named = self.name(logits) + self.direction(evidence)
-        return functional.normalize(named, dim=-1) * self.gain(evidence)
+        feature = functional.normalize(named, dim=-1) * self.gain(evidence, strongest)
+        return feature, (fine_map, coarse_map)
 
     def name(self, logits: Tensor) -> Tensor:
         """ConSE: class logits (B, 1000) -> unit sentence embeddings (B, 384)."""
@@ -170,7 +201,7 @@ class MiniLmTextTower(nn.Module):
         tokens = token_states(self.bert, input_ids, attention_mask)
         sentence = functional.normalize(mean_of(tokens, attention_mask), dim=-1)
         direction = functional.normalize(sentence - cast(Tensor, self.centre), dim=-1)
-        return direction * self.gain(self.pool(tokens, attention_mask))
+        return cast(Tensor, direction * self.gain(self.pool(tokens, attention_mask)))
 
 
 def token_states(bert: nn.Module, input_ids: Tensor, mask: Tensor) -> Tensor:
@@ -197,6 +228,10 @@ class EdgeEncoder(DualEncoder):
     """The two towers with what may be trained in them."""
 
     head_with_lora = True
+
+    def image_with_evidence(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `DualEncoder.image_with_evidence`; maps of strides 16 and 32."""
+        return cast(LiteImageTower, self.image).with_evidence(pixels)
 
     def blocks(self, tower: str) -> dict[str, nn.Module]:
         """Stages of the trunk, or layers of MiniLM; see `DualEncoder.blocks`."""
@@ -246,10 +281,8 @@ def build_edge(
     from transformers import BertConfig, BertModel
 
     trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    bert = BertModel(
-        BertConfig(**MINILM, attn_implementation="eager"),  # type: ignore[arg-type]
-        add_pooling_layer=False,
-    )
+    config: dict[str, Any] = {**MINILM, "attn_implementation": "eager"}
+    bert = BertModel(BertConfig(**config), add_pooling_layer=False)
     names, centre = torch.zeros(CLASSES, DIM), torch.zeros(DIM)
     if tokenizer_json is None:
         tokenizer_json = _plain_tokenizer(_minilm_folder() / "tokenizer.json")
@@ -309,7 +342,8 @@ def _fold_batch_norms(trunk: nn.Module) -> None:
     without them.
     """
     pairs = [(trunk, "conv_stem", "bn1"), (trunk, "conv_head", "bn2")]
-    for block in (b for stage in cast(nn.Sequential, trunk.blocks) for b in stage):  # type: ignore[attr-defined]
+    for block in (b for stage in cast(Any, trunk).blocks for b in stage):
+        names: tuple[tuple[str, str], ...]
         names = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
         if not hasattr(block, "bn3"):  # the first stage has no expansion
             names = (("conv_dw", "bn1"), ("conv_pw", "bn2"))
@@ -347,7 +381,8 @@ def _plain_tokenizer(path: Path) -> bytes:
     tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return cast(str, tokenizer.to_str()).encode()
+    text: str = tokenizer.to_str()
+    return text.encode()
 
 
 @torch.no_grad()
