@@ -101,9 +101,7 @@ def test_int8_is_symmetric_per_channel_behind_dequantize_linear() -> None:
 def test_rounding_error_is_small(storage: Storage, loss: float) -> None:
     before, layers = Layers(), Layers()
     round_weights(layers, storage)
-    for (name, a), b in zip(
-        before.state_dict().items(), layers.state_dict().values(), strict=True
-    ):
+    for (name, a), b in zip(before.state_dict().items(), layers.state_dict().values(), strict=True):
         if a.ndim < 2 or name == "mask":
             assert torch.equal(a, b), name
         else:

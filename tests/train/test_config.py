@@ -27,7 +27,7 @@ def test_defaults_are_the_papers() -> None:
 def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
         'seed = 7\n[architecture]\nname = "edge"\nsize = 96\n'
-        "[train]\nlr_scale = { \"image.trunk\" = 0.1 }\n"
+        '[train]\nlr_scale = { "image.trunk" = 0.1 }\n'
         "[optimiser]\nlr = 1\nbetas = [0.9, 0.95]\n"
         '[[concepts]]\nname = "fire"\ntag = "fire"\nprompts = ["a fire", "flames"]\n'
     )
@@ -46,7 +46,7 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
         ({"optimizer": {}}, 'unknown key "optimizer", did you mean "optimiser"?'),
         ({"train": {"batchsize": 8}}, 'did you mean "train.batch_size"?'),
         ({"train": {"zzz": 8}}, 'unknown key "train.zzz", known: image, text'),
-        ({"train": {"epochs": "8"}}, '"train.epochs" must be a whole number, not \'8\''),
+        ({"train": {"epochs": "8"}}, "\"train.epochs\" must be a whole number, not '8'"),
         ({"train": {"epochs": True}}, '"train.epochs" must be a whole number, not True'),
         ({"train": {"epochs": 0}}, "train.epochs must be at least 1"),
         ({"train": {"selection": "f1"}}, "train.selection must be recall_sum, auc or loss"),

@@ -71,9 +71,7 @@ def both(
 ) -> Path:
     folder = tmp_path_factory.mktemp("distributed")
     job = folder / "job.json"
-    job.write_text(
-        json.dumps({"folder": str(folder), "data": str(data_folder), "config": config})
-    )
+    job.write_text(json.dumps({"folder": str(folder), "data": str(data_folder), "config": config}))
     in_two_processes(job)
     return folder
 

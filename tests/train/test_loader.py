@@ -20,9 +20,7 @@ from edgesafe.train.encoders.base import build_encoder
 
 
 def record(i: int, photo: int) -> Quadruplet:
-    return Quadruplet(
-        str(i), "", f"text {i}", f"unsafe {i}", Path(f"s{photo}"), Path(f"u{i}")
-    )
+    return Quadruplet(str(i), "", f"text {i}", f"unsafe {i}", Path(f"s{photo}"), Path(f"u{i}"))
 
 
 def test_one_pass_sees_each_record_once() -> None:

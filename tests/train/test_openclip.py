@@ -86,9 +86,7 @@ def test_truncation_is_left_to_the_reader(simple: Any) -> None:
     assert len(tokenizer.encode("word " * 100).ids) == 102
 
 
-def test_towers_equal_open_clips(
-    encoder: DualEncoder, original: nn.Module, simple: Any
-) -> None:
+def test_towers_equal_open_clips(encoder: DualEncoder, original: nn.Module, simple: Any) -> None:
     pixels = torch.randn(3, 3, 32, 32)
     ids, mask = encoder.tokenize(TEXTS[:5] + ["word " * 100])
     with torch.no_grad():
