@@ -33,7 +33,7 @@ class TinyImage(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = torch.relu(self.norm(self.stem(pixels)))
         x = torch.relu(self.mix(self.depthwise(x)))
-        return self.out(torch.tanh(x.mean(dim=(2, 3)) @ self.bank))
+        return cast(Tensor, self.out(torch.tanh(x.mean(dim=(2, 3)) @ self.bank)))
 
 
 class TinyText(nn.Module):
@@ -41,24 +41,22 @@ class TinyText(nn.Module):
         super().__init__()
         from transformers import BertConfig, BertModel
 
-        self.bert = BertModel(
-            BertConfig(
-                vocab_size=vocabulary,
-                hidden_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                intermediate_size=128,
-                max_position_embeddings=160,
-                attn_implementation="sdpa",
-            ),
-            add_pooling_layer=False,
-        )
+        config: dict[str, Any] = {
+            "vocab_size": vocabulary,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 128,
+            "max_position_embeddings": 160,
+            "attn_implementation": "sdpa",
+        }
+        self.bert = BertModel(BertConfig(**config), add_pooling_layer=False)
         self.out = nn.Linear(64, DIM)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         tokens = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         weight = attention_mask[..., None].to(tokens.dtype)
-        return self.out((tokens * weight).sum(1) / weight.sum(1))
+        return cast(Tensor, self.out((tokens * weight).sum(1) / weight.sum(1)))
 
 
 class BagOfWords(nn.Module):
@@ -70,7 +68,7 @@ class BagOfWords(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         weight = attention_mask[..., None].to(self.table.weight.dtype)
-        return self.out(self.norm((self.table(input_ids) * weight).sum(1)))
+        return cast(Tensor, self.out(self.norm((self.table(input_ids) * weight).sum(1))))
 
 
 def tokenizer_json() -> bytes:

@@ -166,9 +166,30 @@ def test_concept_without_prompts(checkpoint: Path) -> None:
             concepts_json(model, text, [broken])
 
 
-def test_command_replaces_a_package(
-    exported: Exported, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_concept_cones_start_equally_far_from_the_root(checkpoint: Path) -> None:
+    from edgesafe.export.contents import concepts_json
+    from edgesafe.export.towers import Float64Tower
+
+    model, _ = load_checkpoint(checkpoint)
+    text = Float64Tower(model, "text")
+    concepts = [
+        {"name": "a", "tag": "t", "prompts": ["red paint", "a wall"]},
+        {"name": "b", "tag": "t", "prompts": ["a dog"]},
+    ]
+    own, moved = (
+        np.array([c["embedding"] for c in json.loads(raw)["concepts"]])
+        for raw in (
+            concepts_json(model, text, concepts),
+            concepts_json(model, text, concepts, radius=0.2),
+        )
+    )
+    assert lorentz.root_distance(moved, text.curvature) == pytest.approx([0.2, 0.2], rel=1e-5)
+    for before, after in zip(own, moved, strict=True):
+        cosine = before @ after / np.linalg.norm(before) / np.linalg.norm(after)
+        assert cosine == pytest.approx(1)
+
+
+def test_command_replaces_a_package(exported: Exported, checkpoint: Path, tmp_path: Path) -> None:
     out, thresholds, card = (tmp_path / n for n in ("pkg", "thresholds.json", "card.json"))
     shutil.copytree(exported.package.path, out)
     thresholds.write_text(json.dumps({"image": THRESHOLD}))

@@ -53,7 +53,7 @@ def points(seed: int, count: int = 24, d: int = 96) -> np.ndarray:
     rng = np.random.default_rng(seed)
     v = rng.standard_normal((count, d))
     norms = 10 ** rng.uniform(-6, np.log10(20), (count, 1))
-    return (v / np.linalg.norm(v, axis=1, keepdims=True) * norms).astype(np.float32)
+    return np.asarray(v / np.linalg.norm(v, axis=1, keepdims=True) * norms, np.float32)
 
 
 def neighbours(x: np.ndarray) -> np.ndarray:
@@ -90,8 +90,9 @@ TOLERANCE = {
 @pytest.mark.parametrize("runtime", ["onnxruntime", "reference"])
 @pytest.mark.parametrize("name", OPERATORS)
 def test_bodies_compute_the_geometry(name: str, runtime: str) -> None:
-    model = graph(name, **({"min_radius": 0.1} if name == "HalfAperture" else {}))
-    run = session(model).run if runtime == "onnxruntime" else ReferenceEvaluator(model).run
+    options: dict[str, Any] = {"min_radius": 0.1} if name == "HalfAperture" else {}
+    model = graph(name, **options)
+    run: Any = session(model).run if runtime == "onnxruntime" else ReferenceEvaluator(model).run
     x = points(1)
     z = np.concatenate([points(2), neighbours(x)])
     for c in CURVATURES:

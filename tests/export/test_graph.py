@@ -45,7 +45,7 @@ def run(model: onnx.ModelProto, feeds: dict[str, Tensor], **kwargs: Any) -> list
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return session.run(None, {k: v.numpy() for k, v in feeds.items()})
+    return list(session.run(None, {k: v.numpy() for k, v in feeds.items()}))
 
 
 @pytest.mark.parametrize(("modality", "opset"), [("image", 18), ("image", 22), ("text", 18)])

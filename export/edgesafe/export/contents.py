@@ -23,17 +23,25 @@ __all__ = ["concepts_json", "golden_json"]
 
 
 def concepts_json(
-    model: HyperbolicDualEncoder, text: Float64Tower, concepts: Sequence[Mapping[str, Any]]
+    model: HyperbolicDualEncoder,
+    text: Float64Tower,
+    concepts: Sequence[Mapping[str, Any]],
+    radius: float | None = None,
 ) -> bytes:
     """Embeds each concept of a checkpoint with the text tower.
 
     A concept is the mean of its prompts, taken in the tangent space of the root: the only place
     where a mean of points of different radius is their mean radius in their mean direction.
 
+    A cone is the wider the nearer its apex is to the root, so cones compare only where their
+    apexes are equally general; and an unsafe prompt lies as far out as the inputs that its cone
+    should hold. With ``radius`` every apex is moved along its direction to that distance.
+
     Args:
         model: For its tokeniser.
         text: The text tower with the weights that the package holds.
         concepts: ``name``, ``tag``, ``prompts`` and, where it is allowed, ``safe: true``.
+        radius: Distance of every apex from the root; None keeps that of the prompts.
 
     Raises:
         ExportError: A concept has no name, no tag or no prompts.
@@ -48,6 +56,8 @@ def concepts_json(
             )
         points = text(text_probes(model, texts)).embedding
         mean = lorentz.log_map0(points, text.curvature).mean(axis=0)
+        if radius is not None:
+            mean = mean * (radius / max(float(np.linalg.norm(mean)), 1e-12))
         point = lorentz.exp_map0(mean, text.curvature)
         safe = bool(concept.get("safe", False))
         rows.append({"name": name, "tag": tag, "safe": safe, "embedding": _plain(point)})

@@ -144,7 +144,9 @@ def export_package(
         "image.onnx": image.onnx,
         "text.onnx": text.onnx,
         "tokenizer.json": model.encoder.tokenizer_json,
-        "concepts.json": concepts_json(model, text.reference, info.concepts),
+        "concepts.json": concepts_json(
+            model, text.reference, info.concepts, _concept_radius(info)
+        ),
         "golden.json": golden_json(
             preprocess,
             pictures[:GOLDEN_IMAGES],
@@ -264,6 +266,12 @@ def _manifest(
             "storage_effect": {k: e.to_json() for k, e in effects.items() if e},
         },
     }
+
+
+def _concept_radius(info: CheckpointInfo) -> float | None:
+    """As near to the root as the most general safe texts; None where no bounds were measured."""
+    safe_text = info.bounds.get("safe_text")
+    return float(safe_text["low_05"]) if safe_text else None
 
 
 def _check_package(package: Package) -> None:

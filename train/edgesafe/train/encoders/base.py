@@ -169,6 +169,18 @@ class DualEncoder(nn.Module):
         del tower
         return ()
 
+    def image_with_evidence(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Image features (B, dim) and maps of logits (B, h, w) that say where the evidence is.
+
+        Raises:
+            UsageError: The image tower has no such maps.
+        """
+        del pixels
+        raise UsageError(
+            f"loss.place_weight: the image tower of {self.architecture['name']!r} has no evidence "
+            "maps. Set it to 0, or use the architecture \"edge\"."
+        )
+
     # Text
 
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
