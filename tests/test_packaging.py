@@ -20,8 +20,8 @@ MB = 1e6
 
 
 def build_wheel(folder: Path) -> Path:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, ROOT]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o"]
+    done = subprocess.run([*command, folder, ROOT], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -43,7 +43,7 @@ def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment that holds the wheel with [cpu] and nothing else, not even pip."""
     folder = tmp_path_factory.mktemp("device")
     venv.create(folder, with_pip=False, symlinks=True)
-    python = folder / "bin" / "python"
+    python = str(folder / "bin" / "python")
     command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
     done = subprocess.run([*command, f"{wheel}[cpu]"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

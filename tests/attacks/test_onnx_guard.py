@@ -65,7 +65,7 @@ def _model(way: str, tensor: TensorProto) -> bytes:
         model.functions.add(name="f", node=[node])
     else:
         model.training_info.add().algorithm.initializer.append(tensor)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 @pytest.mark.parametrize("way", WAYS)

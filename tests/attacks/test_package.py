@@ -54,6 +54,17 @@ def _same_size(package: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
+def _linked_manifest(package: Path) -> None:
+    outside = package.parent / "m.json"
+    (package / "manifest.json").rename(outside)
+    (package / "manifest.json").symlink_to(outside)
+
+
+def _pipe(package: Path) -> None:
+    (package / "image.onnx").unlink()
+    os.mkfifo(package / "image.onnx")
+
+
 MUTATIONS: dict[str, Mutation] = {
     "extra file": lambda p: (p / "model.onnx.data").write_bytes(b"weights"),
     "hidden extra file": lambda p: (p / ".hidden").write_bytes(b""),
@@ -61,13 +72,10 @@ MUTATIONS: dict[str, Mutation] = {
     "linked folder": lambda p: (p / "more").symlink_to("/etc"),
     "symbolic link": _symlink,
     "dangling link": lambda p: (p / "link").symlink_to("/nowhere"),
-    "manifest is a link": lambda p: (
-        (p / "manifest.json").rename(p.parent / "m.json"),
-        (p / "manifest.json").symlink_to(p.parent / "m.json"),
-    ),
+    "manifest is a link": _linked_manifest,
     "hard link": lambda p: os.link(p / "image.onnx", p.parent / "other-name.onnx"),
     "hard linked manifest": lambda p: os.link(p / "manifest.json", p.parent / "m.json"),
-    "named pipe": lambda p: ((p / "image.onnx").unlink(), os.mkfifo(p / "image.onnx")),
+    "named pipe": _pipe,
     "swapped files": _swap,
     "same size": _same_size,
     "renamed file": lambda p: (p / "image.onnx").rename(p / "Image.onnx"),

@@ -147,6 +147,7 @@ def test_the_threshold_of_a_hundred_scores() -> None:
     safe = np.arange(1, 101, dtype=float)
     chosen = threshold_at_fpr(safe, safe + 50, max_fpr=0.05)
     assert chosen.value == 95.0
+    assert chosen.fpr is not None and chosen.miss_rate is not None
     assert chosen.fpr.value == 0.05
     assert chosen.fpr.interval == pytest.approx((0.0164318796, 0.1128349111), abs=1e-9)
     assert chosen.miss_rate.value == 0.45

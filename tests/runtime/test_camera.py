@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,9 +54,8 @@ class FakeCapture:
 
 
 def camera(fake: Fake, **options: float) -> Camera:
-    return Camera(
-        "0", open_capture=fake.open, **{"stall_s": 0.15, "first_pause_s": 0.01, **options}
-    )
+    settings: dict[str, Any] = {"stall_s": 0.15, "first_pause_s": 0.01, **options}
+    return Camera("0", open_capture=fake.open, **settings)
 
 
 def threads() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import mpmath
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,7 +31,7 @@ ANGLE = {np.float64: 1e-14, np.float32: 1e-5}
 @pytest.mark.parametrize("c", EXACT)
 def test_published_table(c: float) -> None:
     inner, dist, root, at_x, at_y, aperture, mapped = EXACT[c]
-    near = {"rtol": 0, "atol": 6e-9}
+    near: dict[str, Any] = {"rtol": 0, "atol": 6e-9}
     np.testing.assert_allclose(lorentz.inner(X, Y, c), inner, **near)
     np.testing.assert_allclose(lorentz.distance(X, Y, c), dist, **near)
     np.testing.assert_allclose(lorentz.root_distance(X, c), root, **near)

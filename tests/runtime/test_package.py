@@ -87,7 +87,7 @@ def test_hard_links_are_allowed_where_an_installer_made_them(
         read_package(folder)
     assert read_package(folder, allow_hard_links=True).manifest.name == "tiny"
     fake = types.SimpleNamespace(__path__=[str(tmp_path / "site" / "edgesafe")])
-    monkeypatch.setitem(sys.modules, "edgesafe", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "edgesafe", fake)
     assert read_package(folder).manifest.name == "tiny"
     assert default_model_path() == folder
 

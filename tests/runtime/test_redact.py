@@ -34,7 +34,8 @@ def test_two_pictures_of_the_same_blots_give_the_same_copy() -> None:
     left, right = np.zeros((12, 12, 3), np.uint8), np.zeros((12, 12, 3), np.uint8)
     left[::2] = 200
     right[1::2] = 200
-    big = [np.kron(np.tile(x, (8, 8, 1)), np.ones((2, 2, 1), np.uint8)) for x in (left, right)]
+    twice = np.ones((2, 2, 1), np.uint8)
+    big = [np.kron(np.tile(x, (8, 8, 1)), twice).astype(np.uint8) for x in (left, right)]
     assert np.array_equal(np.asarray(blur(big[0])), np.asarray(blur(big[1])))
 
 

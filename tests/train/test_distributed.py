@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -89,7 +90,11 @@ def test_loss_and_gradients_are_those_of_one_process(
         assert found.keys() == alone.keys()
         for name, value in alone.items():
             torch.testing.assert_close(
-                found[name], value, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+                found[name],
+                value,
+                rtol=1e-4,
+                atol=1e-6,
+                msg=functools.partial("{}: {}".format, name),
             )
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load
 
 from edgesafe.runtime.errors import BackendError, CheckpointError, EdgesafeError, UsageError
-from edgesafe.train import engine
+from edgesafe.train import engine, evaluate
 from edgesafe.train import run as run_module
 from edgesafe.train.checkpoint import load_checkpoint, read_info
 from edgesafe.train.config import RunConfig, read_config
@@ -238,7 +238,7 @@ def test_early_stopping_keeps_the_best(
     tiny_config: Config, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter([0.3, 0.7, 0.6, 0.5, 0.9])
-    real = run_module.metrics
+    real = evaluate.metrics
 
     def scripted(*arguments: Any) -> dict[str, float]:
         return {**real(*arguments), "auc": next(values)}

@@ -64,7 +64,7 @@ def test_every_adapter_gets_a_gradient(encoder: DualEncoder) -> None:
     batch = Quadruplets(texts[:3], images[:3], texts[3:], images[3:])
     lift = model.lift
     loss = hysac_terms(batch, lift.curvature, lift.logit_scale.exp(), LossConfig(), min_radius=0.1)
-    loss["loss"].backward()
+    torch.autograd.backward(loss["loss"])
     learning = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert len(learning) == 2 * (10 + 10 + 1) + 4
     for name, parameter in learning.items():
@@ -151,6 +151,7 @@ def test_what_is_frozen_stays_in_evaluation_mode() -> None:
     pair.requires_grad_(False)
     pair.image.high.requires_grad_(True)
     pair.train()
-    assert not pair.image.low[1].training and pair.image.high[2].training
-    assert not pair.image.high[1].training
+    image: Any = pair.image
+    assert not image.low[1].training and image.high[2].training
+    assert not image.high[1].training
     assert not any(m.training for m in pair.text.modules())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,19 +24,19 @@ C, K, SCALE = 0.7, 0.1, 9.0
 
 
 def time(x: np.ndarray) -> np.ndarray:
-    return np.sqrt(1 / C + (x * x).sum(-1))
+    return np.asarray(np.sqrt(1 / C + (x * x).sum(-1)))
 
 
 def inner(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x * y).sum(-1) - time(x) * time(y)
+    return np.asarray((x * y).sum(-1) - time(x) * time(y))
 
 
 def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.arccosh(np.maximum(-C * inner(x, y), 1.0)) / np.sqrt(C)
+    return np.asarray(np.arccosh(np.maximum(-C * inner(x, y), 1.0)) / np.sqrt(C))
 
 
 def root_distance(x: np.ndarray) -> np.ndarray:
-    return np.arccosh(np.sqrt(C) * time(x)) / np.sqrt(C)
+    return np.asarray(np.arccosh(np.sqrt(C) * time(x)) / np.sqrt(C))
 
 
 def symmetric_cross_entropy(x: np.ndarray, y: np.ndarray) -> float:
@@ -91,7 +92,7 @@ def test_terms_match_the_formulas(points: dict[str, np.ndarray], eta: float) -> 
 
 @pytest.mark.parametrize("name", [*CONTRASTIVE, *ENTAILMENT])
 def test_each_weight_reaches_its_own_term(points: dict[str, np.ndarray], name: str) -> None:
-    nothing = {n: 0.0 for n in (*CONTRASTIVE, *ENTAILMENT)}
+    nothing: dict[str, Any] = {n: 0.0 for n in (*CONTRASTIVE, *ENTAILMENT)}
     found = terms_of(points, LossConfig(**{**nothing, name: 2.5}))
     assert found["loss"] == pytest.approx(2.5 * found[name], rel=1e-12)
 
@@ -122,7 +123,7 @@ def test_shell_term_ranks_distances_of_each_modality(points: dict[str, np.ndarra
 def test_shell_pushes_the_safe_side_inwards() -> None:
     safe = torch.tensor([0.5, 0.6], requires_grad=True)
     unsafe = torch.tensor([0.55], requires_grad=True)
-    shell(safe, unsafe, margin=0.1, temperature=0.05).backward()
+    torch.autograd.backward(shell(safe, unsafe, margin=0.1, temperature=0.05))
     assert safe.grad is not None and unsafe.grad is not None
     assert (safe.grad > 0).all() and (unsafe.grad < 0).all()
 
@@ -138,7 +139,7 @@ def test_gradients_stay_finite_at_coincident_points_and_at_the_root() -> None:
     x = torch.zeros(3, 4, requires_grad=True)
     c = torch.tensor(1.0, requires_grad=True)
     loss = contrastive(x, x * 1.0, c, torch.tensor(14.0)) + entailment(x, x * 1.0, c, min_radius=K)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert x.grad is not None and torch.isfinite(x.grad).all()
     assert c.grad is not None and torch.isfinite(c.grad)
 
