@@ -101,12 +101,15 @@ def test_concepts_are_means_in_the_tangent_space(exported: Exported) -> None:
     ]
     moderator = Moderator.load(package.path)
     verdict = moderator.check_text("a flower")
-    # The one prompt of the concept: it lies at the apex of its own cone.
+    # The one prompt of the concept lies on the axis of its cone, whose apex is as far from the
+    # root as the most general safe texts.
     flower = next(c for c in verdict.concepts if c.name == "flower")
     assert flower.half_aperture > 0
     point = np.array(rows[1]["embedding"])
-    radius = lorentz.root_distance(point, package.manifest.geometry.curvature)
-    assert verdict.radius == pytest.approx(float(radius), rel=1e-5)
+    apex = float(lorentz.root_distance(point, package.manifest.geometry.curvature))
+    assert apex == pytest.approx(package.manifest.bounds["safe_text"].low_05, rel=1e-5)
+    assert verdict.radius is not None and flower.angle is not None
+    assert flower.angle == pytest.approx(0 if verdict.radius > apex else np.pi, abs=0.02)
 
 
 def test_the_runtime_judges_with_it(exported: Exported, checkpoint: Path) -> None:
