@@ -97,7 +97,7 @@ def _rail(threshold: Threshold | None, scale: Scale) -> list[str]:
     at = scale.x(threshold.value)
     low, high = (scale.x(end) for end in threshold.interval)
     # Kept clear of the words at both ends.
-    middle = min(max(at, _LEFT + 70), _RIGHT - 82)
+    middle = min(max(at, _LEFT + 70), _RIGHT - 96)
     return [
         _line("under", _LEFT, at),
         _line("over", at, _RIGHT),
