@@ -174,3 +174,75 @@ def data_folder(tmp_path: Path) -> Path:
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "photos.jsonl").write_text(text, encoding="utf-8")
     return folder
+
+
+# What the generator of the training data needs, in small.
+
+_BODIES = {
+    "block": '<path fill="{fill}" d="M5 3h20v26H5z"/>',
+    "disc": '<circle fill="{fill}" cx="16" cy="16" r="13"/>',
+    "wedge": '<path fill="{fill}" d="M3 28L29 16L12 2z"/>',
+}
+_ICONS = {
+    "noto": (
+        ("kitchen-knife", "wedge", "#667"), ("fire", "disc", "#f82"),
+        ("drop-of-blood", "disc", "#a11"), ("syringe", "block", "#9be"),
+        ("ladle", "block", "#bbb"), ("tulip", "wedge", "#e39"), ("house-2", "block", "#855"),
+        ("shotgun", "block", "#333"), ("stop-button", "block", "#d22"),
+    ),
+    "emojione": (
+        ("dagger", "wedge", "#778"), ("fire", "wedge", "#f62"), ("drop-of-blood", "disc", "#b22"),
+        ("pill", "block", "#ee5"), ("carrot", "wedge", "#e83"),
+    ),
+    "game-icons": (
+        ("broad-dagger", "wedge", "#000"), ("small-fire", "disc", "#000"),
+        ("blood", "disc", "#000"), ("pills", "block", "#000"), ("umbrella", "wedge", "#000"),
+    ),
+    "healthicons": (("syringe-vaccine", "block", "#000"), ("stethoscope", "disc", "#000")),
+}  # fmt: skip
+_STAMPS = ("medical/syringe", "naturalforces/fire", "animals/dog", "animals/dead-rat", "food/pear")
+
+
+@pytest.fixture
+def asset_folder(tmp_path: Path) -> Path:
+    """A folder as `edgesafe.samples.hazards.fetch` makes it, with two dozen drawings."""
+    folder = tmp_path / "assets"
+    for pack, icons in _ICONS.items():
+        bodies = {name: {"body": _BODIES[body].format(fill=fill)} for name, body, fill in icons}
+        (folder / "icons" / pack).mkdir(parents=True)
+        text = json.dumps({"prefix": pack, "width": 32, "height": 32, "icons": bodies})
+        (folder / "icons" / pack / "icons.json").write_text(text, encoding="utf-8")
+    for index, name in enumerate(_STAMPS):
+        stamp = np.zeros((24, 32, 4), np.uint8)
+        stamp[4:20, 3:29] = (40 * index, 200 - 30 * index, 90, 255)
+        path = folder / "stamps" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(stamp).save(path)
+    for name, fill in (("tools/axe_peterm_", "#543"), ("animals/Cow_01", "#fff")):
+        path = folder / "clipart" / f"{name}.svg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = _BODIES["wedge"].format(fill=fill)
+        head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+        path.write_text(f"{head}{body}</svg>", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Two photos of the training split and one each of the others, with captions."""
+    from edgesafe.samples.hazards.photos import split_of
+
+    folder = tmp_path / "source"
+    (folder / "images").mkdir(parents=True)
+    names: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for index in range(200):
+        names[split_of(f"{index}.png")].append(f"{index}.png")
+    rows, columns = np.mgrid[0:150, 0:200]
+    lines = []
+    for index, name in enumerate((*names["train"][:2], names["val"][0], names["test"][0])):
+        pixels = np.stack([rows + 40 * index, columns, 230 - rows], axis=-1) % 256
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / name)
+        captions = [f"A wall with pattern {index}.", "Two men near a fire.", " "]
+        lines.append(json.dumps({"image": f"images/{name}", "captions": captions}))
+    (folder / "photos.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

@@ -50,15 +50,14 @@ SILHOUETTE_HAZARDS: dict[str, tuple[str, ...]] = {
         "sawed-off-shotgun sharp-axe stick-grenade stiletto switchblade tec-9 thompson-m1 "
         "thompson-m1928 thrown-knife time-bomb time-dynamite tomahawk trench-knife "
         "two-handed-sword unlit-bomb uzi walther-ppk war-axe winchester-rifle wood-axe "
-        "kitchen-knife holy-sword frag-grenade holy-hand-grenade steyr-aug spectre-m4"
+        "kitchen-knife holy-sword holy-hand-grenade steyr-aug spectre-m4"
     ),
     "fire": _names(
         "fire small-fire flame campfire burning-embers celebration-fire wildfires pyre "
         "burning-forest burning-tree fire-two fire-wave fire-tail"
     ),
     "blood": _names(
-        "blood spatter splurt droplets blood-drop dripping-blade dripping-knife bloody-sword "
-        "droplet"
+        "blood spatter splurt droplets blood-drop dripping-blade dripping-knife bloody-sword"
     ),
     "drugs": _names(
         "pill pills medicine-pills syringe medicines hypodermic-test love-injection injection "
@@ -90,7 +89,8 @@ AMBIGUOUS = re.compile(
     r"tec-|mp5|mp-40|p90|famas|fal\b|enfield|thompson|steyr|skorpion|desert-eagle|ppk|colt|c96|"
     r"mac-10|spectre|ak47|bayonet|blunderbuss|crossbow|catapult|trebuchet|ballista|slingshot|"
     r"nunchaku|kusarigama|baton|whip|club\b|sun-spear|harpoon|stake|dart|chakram|boomerang|oil|fuel|"
-    r"gas|campfire|barbecue|kebab|ketchup-|hot-|heat|steam"
+    r"gas|campfire|barbecue|kebab|ketchup-|hot-|heat|steam|"
+    r"gladius|molotov|stiletto|tomahawk|pyre|hypodermic"
 )
 # Not pictures of things: letters, signs, interface symbols.
 SYMBOL = re.compile(

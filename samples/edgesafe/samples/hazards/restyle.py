@@ -83,7 +83,11 @@ def body_of(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def height_field(mask: NDArray[np.uint8], rng: Rng) -> Plane:
     """An inflated or chamfered surface over a mask; (H, W), about 0..0.3 of its size."""
-    distance = cv2.distanceTransform((mask > 90).astype(np.uint8), cv2.DIST_L2, 5)
+    inside = (mask > 90).astype(np.uint8)
+    if inside.all():  # no edge to measure from but the picture's own
+        distance = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    else:
+        distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     peak = max(float(distance.max()), 1.0)
     if rng.random() < 0.5:
         height = np.sqrt(np.clip(distance / peak, 0, 1)) * peak
