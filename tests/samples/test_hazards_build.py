@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ pytest.importorskip("resvg_py", reason="resvg_py draws SVG; it comes with the ex
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forking a process that holds torch is no part of what is tested here."""
-    monkeypatch.setattr(build.concurrent.futures, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", ThreadPoolExecutor)
     monkeypatch.setattr(build, "SHORT_SIDE", 96)
 
 
