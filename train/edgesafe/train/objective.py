@@ -48,7 +48,11 @@ class HysacObjective(nn.Module):
         self.text_features = text_features
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns `hysac_terms` of the global batch, the same in every process."""
+        """Returns `hysac_terms` of the global batch, the same in every process.
+
+        The place term compares pixels and is that of the process's own rows; the averaging of
+        distributed data parallel makes its gradient the mean over the processes.
+        """
         images, texts, maps = self.embed(batch)
         with torch.autocast(images.device.type, enabled=False):
             n = batch.size
