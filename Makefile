@@ -12,7 +12,7 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIPARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full check format models clean
+.PHONY: demo test test-full check format models photos-named clean
 
 # --- environments: one .venv, filled as far as a target needs it ---------------------------------
 $(BIN)/python:
@@ -54,9 +54,11 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 # Hours; goes on where it was interrupted. Needs npm, apt-get and dpkg-deb (no root) for the drawings.
-models: $(VENV)/.models
-	@test -n "$(PHOTOS)" || { echo "make models PHOTOS='folder ...': folders with photos.jsonl" >&2; exit 2; }
+models: photos-named $(VENV)/.models
 	$(BIN)/python -m edgesafe.samples.train_models $(PHOTOS:%=--photos %) --work $(WORK)
+
+photos-named:
+	@test -n "$(PHOTOS)" || { echo "Name folders with photos.jsonl: make models PHOTOS='DIR ...'" >&2; exit 2; }
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
