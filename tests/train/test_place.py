@@ -171,8 +171,8 @@ def rgb() -> np.ndarray:
     safe = rng.uniform(0.2, 0.6, (B, SIZE, SIZE, 3))
     unsafe = safe.copy()
     unsafe[0, :6, :6] += 0.13  # above 0.12 on the average of the channels
-    unsafe[1, 3:9, 3:9] += (0.35, 0.0, 0.02)  # 0.123: one channel is enough
-    unsafe[2, 6:, 6:] += 0.11
+    unsafe[1, 3:9, 3:9] += (0.35, 0.0, 0.02)  # 0.123
+    unsafe[2, 6:, 6:] += (0.3, 0.0, 0.05)  # 0.117
     return np.concatenate([safe, unsafe, rng.uniform(0, 1, (M, SIZE, SIZE, 3))])
 
 
