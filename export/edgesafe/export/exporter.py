@@ -67,9 +67,7 @@ class ExportOptions:
     opset: int = MINIMUM_OPSET
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     intended_use: str = "Moderation of images and texts by the policy of its training data."
-    limits: tuple[str, ...] = (
-        "Thresholds hold for data like those that they were calibrated on.",
-    )
+    limits: tuple[str, ...] = ("Thresholds hold for data like those that they were calibrated on.",)
     photos: Path | None = None
     overwrite: bool = False
 
@@ -144,9 +142,7 @@ def export_package(
         "image.onnx": image.onnx,
         "text.onnx": text.onnx,
         "tokenizer.json": model.encoder.tokenizer_json,
-        "concepts.json": concepts_json(
-            model, text.reference, info.concepts, _concept_radius(info)
-        ),
+        "concepts.json": concepts_json(model, text.reference, info.concepts, _concept_radius(info)),
         "golden.json": golden_json(
             preprocess,
             pictures[:GOLDEN_IMAGES],

@@ -120,7 +120,9 @@ _PAIRS = """
     zt = Transpose<perm = [1, 0]>(ztc)
 """
 
-_LORENTZ_DISTANCE = _PAIRS + """
+_LORENTZ_DISTANCE = (
+    _PAIRS
+    + """
     eps = Constant<value_float = 1.1920929e-07>()
     half = Constant<value_float = 0.5>()
     m = Sub(X3, Z3)
@@ -152,9 +154,12 @@ _LORENTZ_DISTANCE = _PAIRS + """
     u_twice = Add(u, u)
     Y = Div(u_twice, s)
 """
+)
 
 # atan2(T, R) for T >= 0 is 2 atan(T / (H + R)) with H = hypot(T, R), taken with |R| and reflected.
-_EXTERIOR_ANGLE = _PAIRS + """
+_EXTERIOR_ANGLE = (
+    _PAIRS
+    + """
     n = Sqrt(xx)
     n_safe = Max(n, tiny)
     unit = Div(X, n_safe)
@@ -206,6 +211,7 @@ _EXTERIOR_ANGLE = _PAIRS + """
     back = Less(R, zero)
     Y = Where(back, reflected, folded)
 """
+)
 
 # Name -> (attributes, inputs, body).
 _BODIES = {

@@ -151,8 +151,12 @@ def load_checkpoint(path: Path | str) -> tuple[HyperbolicDualEncoder, Checkpoint
             f"{folder / MODEL_FILE} is broken ({error}). Copy the checkpoint again or retrain."
         ) from error
     _fit(state, model.state_dict(), folder)
-    model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
-                           for name, tensor in state.items()})
+    model.load_state_dict(
+        {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in state.items()
+        }
+    )
     return model.eval(), info
 
 

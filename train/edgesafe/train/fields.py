@@ -65,8 +65,16 @@ def _read_value(hint: Any, value: Any, at: str) -> Any:
         return float(value)
     # bool is an int to Python, but `epochs = true` is a slip.
     if type(value) is not hint:
-        raise _wrong(at, {"int": "a whole number", "float": "a number", "str": "a string",
-                          "bool": "true or false"}[hint.__name__], value)
+        raise _wrong(
+            at,
+            {
+                "int": "a whole number",
+                "float": "a number",
+                "str": "a string",
+                "bool": "true or false",
+            }[hint.__name__],
+            value,
+        )
     return value
 
 

@@ -16,9 +16,7 @@ ADAPTER = "default"
 """The name that peft gives to an only adapter."""
 
 
-def inject(
-    tower: nn.Module, settings: LoraSettings, targets: Sequence[str], *, where: str
-) -> None:
+def inject(tower: nn.Module, settings: LoraSettings, targets: Sequence[str], *, where: str) -> None:
     """Puts adapters on every module of a tower whose name ends in one of the targets, in place.
 
     Only the adapters of the tower require a gradient afterwards.

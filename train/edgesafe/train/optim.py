@@ -76,9 +76,7 @@ def _lift_parameters(
     return [(f"lift.{n}", p) for n, p in lift.named_parameters() if p.requires_grad]
 
 
-def _group(
-    named: list[tuple[str, nn.Parameter]], decay: float, lr_scale: float
-) -> dict[str, Any]:
+def _group(named: list[tuple[str, nn.Parameter]], decay: float, lr_scale: float) -> dict[str, Any]:
     return {
         "params": [p for _, p in named],
         "names": [n for n, _ in named],

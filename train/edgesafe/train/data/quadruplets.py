@@ -211,9 +211,7 @@ def _parse(
     return Quadruplet(id=row_id, tag=str(row.get("tag") or ""), **texts, **paths)
 
 
-def _from_templates(
-    templates: Sequence[str], row: Mapping[str, Any], folder: Path
-) -> str | None:
+def _from_templates(templates: Sequence[str], row: Mapping[str, Any], folder: Path) -> str | None:
     """The first path that exists, else the last; None if a template's field is missing."""
     path: str | None = None
     for template in templates:

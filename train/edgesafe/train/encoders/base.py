@@ -178,7 +178,7 @@ class DualEncoder(nn.Module):
         del pixels
         raise UsageError(
             f"loss.place_weight: the image tower of {self.architecture['name']!r} has no evidence "
-            "maps. Set it to 0, or use the architecture \"edge\"."
+            'maps. Set it to 0, or use the architecture "edge".'
         )
 
     # Text
@@ -269,8 +269,7 @@ class DualEncoder(nn.Module):
             self._unfreeze_head(tower)
         else:
             raise UsageError(
-                f"train.{tower} = {mode!r} is unknown. "
-                "Use lora, full, frozen, head or from:BLOCK."
+                f"train.{tower} = {mode!r} is unknown. Use lora, full, frozen, head or from:BLOCK."
             )
 
     def _unfreeze_head(self, tower: str) -> None:
@@ -309,16 +308,14 @@ def build_encoder(
     if family not in _BUILDERS:
         raise UsageError(
             f"architecture.name = {name!r} is unknown. "
-            "Use \"edge\", or \"open_clip:NAME\" such as \"open_clip:ViT-B-32\"."
+            'Use "edge", or "open_clip:NAME" such as "open_clip:ViT-B-32".'
         )
     module, function = _BUILDERS[family].split(":")
     builder = cast(_Builder, getattr(importlib.import_module(module), function))
     return builder(architecture, pretrained=pretrained, tokenizer_json=tokenizer_json)
 
 
-def read_arguments(
-    architecture: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> dict[str, Any]:
+def read_arguments(architecture: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Fills in an architecture's arguments and refuses those that the builder does not know.
 
     Raises:

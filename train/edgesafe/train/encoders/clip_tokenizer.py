@@ -13,9 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 START, END = "<start_of_text>", "<end_of_text>"
-PATTERN = (
-    "<start_of_text>|<end_of_text>|'[s\u017f]|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
-)
+PATTERN = "<start_of_text>|<end_of_text>|'[s\u017f]|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
 ENTITIES = {
     "lt": "<",
     "gt": ">",
@@ -135,9 +133,7 @@ def _cleaning() -> Any:
         Replace(Regex("[\u02bc\u2018-\u201b]"), "'"),
         Replace(Regex("[\u201c-\u201f]"), '"'),
         Replace(Regex("\r\n|[\r\u2028\u2029]"), "\n"),
-        Replace(
-            Regex("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]"), ""
-        ),
+        Replace(Regex("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]"), ""),
         NFC(),
         Replace(Regex("(?<=\\p{L})\u03a3(?!\\p{L})"), "\u03c2"),
         Lowercase(),
