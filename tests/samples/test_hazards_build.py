@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from edgesafe.runtime.errors import DataError
 from edgesafe.samples.hazards import build, captions, catalogue, photos, recaption
 from edgesafe.samples.hazards.sampler import VAL_STYLES, Sampler
 from edgesafe.train.config import DataConfig
@@ -103,7 +104,7 @@ def test_splits_share_no_style(asset_folder: Path) -> None:
 
 
 def test_a_folder_without_drawings(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run the fetch module first"):
+    with pytest.raises(DataError, match="run the fetch module first"):
         Sampler(tmp_path, "train")
 
 

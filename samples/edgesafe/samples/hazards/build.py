@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.files import atomic_write
 from edgesafe.samples.hazards import captions, catalogue, compose, photos
 from edgesafe.samples.hazards.sampler import Sampler, Thing
 
@@ -142,9 +144,11 @@ def build(
         The JSON lines file, ``out/<split>.jsonl``.
 
     Raises:
-        DataError: no photo in a folder.
+        DataError: no photo in a folder, or none of the split in any.
     """
     pool = [p for p in photos.read_photos(photo_folders) if p.split == split]
+    if not pool:
+        raise DataError(f"no photo of the {split} split in {', '.join(map(str, photo_folders))}.")
     order = np.random.default_rng(seed).permutation(len(pool))
     pool = [pool[i] for i in order]
     step = 50
@@ -152,10 +156,10 @@ def build(
     shard = functools.partial(_shard, pool=pool, assets=assets, split=split, out=out)
     listing = out / f"{split}.jsonl"
     out.mkdir(parents=True, exist_ok=True)
-    with concurrent.futures.ProcessPoolExecutor(jobs) as executor, listing.open("w") as file:
+    with concurrent.futures.ProcessPoolExecutor(jobs) as executor:
         with click.progressbar(executor.map(shard, work), length=len(work), label=split) as bar:
-            for records in bar:
-                file.writelines(json.dumps(record) + "\n" for record in records)
+            lines = [json.dumps(record) + "\n" for records in bar for record in records]
+    atomic_write(listing, "".join(lines).encode())
     return listing
 
 

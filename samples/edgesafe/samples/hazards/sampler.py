@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesafe.runtime.errors import DataError
 from edgesafe.samples.hazards import assets, catalogue, natural, restyle, solids
 
 Rng = np.random.Generator
@@ -55,7 +56,7 @@ class Sampler:
     def __init__(self, folder: Path, split: str) -> None:
         drawings = assets.catalogue_of(folder)
         if not drawings:
-            raise FileNotFoundError(f"{folder} holds no drawings; run the fetch module first.")
+            raise DataError(f"{folder} holds no drawings; run the fetch module first.")
         held_out = [d for d in drawings if d.pack in VAL_STYLES]
         kept = [d for d in drawings if d.pack not in VAL_STYLES]
         self._painters = {
