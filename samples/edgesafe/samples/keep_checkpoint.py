@@ -12,14 +12,16 @@ from pathlib import Path
 import click
 import torch
 
-from edgesafe.train.checkpoint import load_checkpoint, save_checkpoint
+from edgesafe.train.checkpoint import INFO_FILE, load_checkpoint, save_checkpoint
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 def main(checkpoint: Path, out: Path) -> None:
-    """Write CHECKPOINT as OUT with its matrices in float16, replacing what is there."""
+    """Write CHECKPOINT as OUT with its matrices in float16, replacing a checkpoint there."""
+    if out.exists() and not (out / INFO_FILE).is_file():
+        raise click.UsageError(f"{out} is there and is no checkpoint: choose another name")
     model, info = load_checkpoint(checkpoint)
     save_checkpoint(out, model, info, dtype=torch.float16)
     click.echo(out)
