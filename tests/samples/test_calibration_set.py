@@ -1,4 +1,4 @@
-"""The calibration listing: plain pictures, validation twins and texts, with their labels."""
+"""The calibration listing: plain pictures and validation twins, with their labels."""
 
 from __future__ import annotations
 
@@ -41,9 +41,6 @@ def test_listing(photo_folder: Path, tmp_path: Path) -> None:
         ("plain", "safe", True): 3,  # two loose ones and the photo of the validation split
         ("twin", "safe", True): 1,
         ("hazard", "unsafe", True): 1,
-        ("safe_text", "safe", False): 1,
-        ("negative_text", "safe", False): 1,
-        ("unsafe_text", "unsafe", False): 1,
     }
     (held,) = (p.path.name for p in photos.read_photos([photo_folder]) if p.split == "val")
     images = {r["image"] for r in found if "image" in r}

@@ -1,9 +1,9 @@
-"""The pictures and texts on which the embedded model's thresholds are chosen.
+"""The pictures on which the embedded model's image threshold is chosen.
 
     python -m edgesafe.samples.calibration_set --plain DIR --photos DIR --val VAL.jsonl --out DIR
 
 Plain pictures come from a folder that training never sees and from the photos of the validation
-split; hazards and texts from the validation quadruplets. Writes ``records.jsonl``.
+split; hazards from the validation quadruplets. Writes ``records.jsonl``.
 """
 
 from __future__ import annotations
@@ -48,10 +48,6 @@ def build(plain: Path, photo_folders: list[Path], val: Path, out: Path) -> Path:
             val.parent / record["unsafe_image"],
             label="unsafe", kind="hazard", style=record["style"], **common,
         )  # fmt: skip
-        for field, label in (
-            ("safe_text", "safe"), ("negative_text", "safe"), ("unsafe_text", "unsafe"),
-        ):  # fmt: skip
-            records.append({"text": record[field], "label": label, "kind": field})
     listing = out / "records.jsonl"
     listing.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
     return listing

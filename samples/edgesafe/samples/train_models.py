@@ -89,6 +89,11 @@ class Places:
         """Texts that nothing is trained on."""
         return self.root / "samples" / "data" / "texts_heldout.jsonl"
 
+    @property
+    def calibration_texts(self) -> Path:
+        """Texts of the same making, on which the text threshold is chosen."""
+        return self.root / "samples" / "data" / "texts_calibration.jsonl"
+
     def fetched(self, *names: str) -> tuple[Path, ...]:
         """Folders of fetched photos."""
         return tuple(self.assets / "photos" / name for name in names)
@@ -155,7 +160,7 @@ def steps(places: Places) -> list[Step]:
         ),
         _train("train both towers", places, "moderation-towers.toml", records, towers),
         _train("train on texts", places, "moderation-texts.toml", captions, texts, towers),
-        _train("train on images", places, "moderation-images.toml", records, images, texts),
+        _train("train on images", places, "moderation-images.toml", captions, images, texts),
         Step(
             "export without thresholds",
             (*_export(places, images, raw), "--overwrite"),
@@ -173,7 +178,7 @@ def steps(places: Places) -> list[Step]:
             "choose the thresholds",
             _words(
                 "edgesafe.samples.policy", "thresholds", raw, "--listing", listing,
-                "--out", thresholds,
+                "--listing", places.calibration_texts, "--out", thresholds,
             ),
             partial(_made, thresholds, raw / "manifest.json", listing),
         ),
