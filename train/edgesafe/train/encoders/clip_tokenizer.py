@@ -13,7 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 START, END = "<start_of_text>", "<end_of_text>"
-PATTERN = "<start_of_text>|<end_of_text>|'[s\u017f]|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
+PATTERN = (
+    "<start_of_text>|<end_of_text>|'[s\u017f]|'t|'re|'ve|'m|'ll|'d|"
+    "[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
+)
 ENTITIES = {
     "lt": "<",
     "gt": ">",
