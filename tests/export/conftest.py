@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from edgesafe.runtime.preprocess import Preprocess
 from edgesafe.train import checkpoint as checkpoints
-from edgesafe.train.encoders.base import DualEncoder
+from edgesafe.train.encoders.base import DualEncoder, build_encoder
 from edgesafe.train.model import HyperbolicDualEncoder, Lift
 
 DIM = 24
@@ -151,5 +151,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     checkpoints.save_checkpoint(folder, model, info)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints, "build_encoder", build_tiny)
+        # The fixture lives as long as the session: other encoders are built as ever.
+
+        def build(architecture: Mapping[str, Any], **rest: Any) -> DualEncoder:
+            builder = build_tiny if architecture.get("name") == "tiny" else build_encoder
+            return builder(architecture, **rest)
+
+        patch.setattr(checkpoints, "build_encoder", build)
         yield folder

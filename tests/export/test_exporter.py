@@ -137,6 +137,13 @@ def test_existing_target_is_kept_unless_told(exported: Exported, checkpoint: Pat
     assert (path / "manifest.json").read_bytes() == before
 
 
+def test_only_a_package_is_overwritten(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"a photo")
+    with pytest.raises(UsageError, match="only a package is overwritten"):
+        export_package(checkpoint, tmp_path, ExportOptions(overwrite=True))
+    assert (tmp_path / "holiday.jpg").read_bytes() == b"a photo"
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,22 @@ def test_the_table_aligns_and_is_plain_where_it_is_piped() -> None:
         "unsafe       1.250    1.000  knife                10.2  a.jpg",
         "undecided        -        -  -                     0.0  clip.mp4#7  (truncated: cut)",
     ]
+
+
+def test_an_unsafe_row_names_what_is_unsafe() -> None:
+    cat = ConceptScore("cat", "everyday", 0.9, 0.1, 0.2, True, harmless=True)
+    for decision, named in (("unsafe", "knife"), ("safe", "cat")):
+        out = io.StringIO()
+        verdict = replace(
+            UNSAFE,
+            decision=decision,
+            score=1.25 if decision == "unsafe" else 0.5,
+            radius=1.25 if decision == "unsafe" else 0.5,
+            concepts=(cat, *UNSAFE.concepts),
+        )
+        Table(out).write("a.jpg", 0, verdict)
+        assert named in out.getvalue()
+        assert ({"knife", "cat"} - {named}).pop() not in out.getvalue()
 
 
 def test_the_table_is_coloured_on_a_terminal() -> None:

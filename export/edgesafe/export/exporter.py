@@ -29,7 +29,7 @@ from edgesafe.runtime.errors import EdgesafeError, ExportError, UsageError
 from edgesafe.runtime.fields import Fields
 from edgesafe.runtime.files import atomic_folder
 from edgesafe.runtime.golden import parse_golden
-from edgesafe.runtime.manifest_parts import FILE_NAME, read_per_modality, read_threshold
+from edgesafe.runtime.manifest_parts import FILE_NAME, MANIFEST, read_per_modality, read_threshold
 from edgesafe.runtime.package import Package, read_package, write_package
 from edgesafe.train.checkpoint import CheckpointInfo, load_checkpoint
 from edgesafe.train.model import HyperbolicDualEncoder
@@ -112,6 +112,9 @@ def export_package(
     target = Path(out)
     if target.exists() and not options.overwrite:
         raise UsageError(f"{target} exists already: choose another name or pass --overwrite")
+    if target.exists() and not (target / MANIFEST).is_file():
+        # A slip of the hand must not cost a folder of photos.
+        raise UsageError(f"{target} holds no {MANIFEST}: only a package is overwritten")
     name = options.name or re.sub(r"[^A-Za-z0-9._-]", "-", target.resolve().name)
     if not FILE_NAME.fullmatch(name):
         raise UsageError(f"the name {name!r} must be letters, digits, dots, dashes, underscores")
@@ -255,7 +258,8 @@ def _manifest(
         "limits": list(options.limits),
         # Not the configuration: it names folders of the machine that trained.
         "training": {
-            "architecture": dict(info.architecture),
+            # A file of the training machine means nothing here.
+            "architecture": {k: v for k, v in info.architecture.items() if k != "checkpoint"},
             "seed": info.seed,
             "data": dict(info.data),
             "metrics": dict(info.metrics),

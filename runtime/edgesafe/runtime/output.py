@@ -78,7 +78,9 @@ class Table:
             click.echo(_HEADER, file=self._stdout)
             self._begun = True
         word = click.style(f"{verdict.decision:<9}", fg=_COLOURS[verdict.decision])
-        concept = verdict.concepts[0].name if verdict.concepts else "-"
+        # What made it unsafe says more than what else is in the picture.
+        telling = [c for c in verdict.concepts if verdict.decision != "unsafe" or not c.harmless]
+        concept = telling[0].name if telling else "-"
         why = f"  ({verdict.reason}: {verdict.detail})" if verdict.reason else ""
         click.echo(
             f"{word}  {_number(verdict.score)}  {_number(verdict.threshold)}  "

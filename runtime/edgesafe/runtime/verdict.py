@@ -22,7 +22,7 @@ Reason codes are short and stable, ``detail`` is for a person. Those given by th
 ``out_of_memory``     memory ran out while this item was judged
 ===================== ==========================================================================
 
-The image gate adds its own (``truncated``, ``animated``, ``too_many_pixels``, ...).
+The image gate adds its own (``truncated``, ``animated``, ``too_large``, ...).
 """
 
 from __future__ import annotations

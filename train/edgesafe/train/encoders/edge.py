@@ -307,7 +307,7 @@ def build_edge(
 
 
 def _missing(module: str) -> MissingExtraError:
-    return MissingExtraError(module, "train")
+    return MissingExtraError(module, "samples")
 
 
 def _load_trunk(trunk: nn.Module) -> None:
