@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -141,21 +143,13 @@ def decode_image(data: bytes) -> Decoded:
         raise _too_many_bytes(len(data))
     if not data:
         raise Refused("empty", "the file has no bytes")
-    try:
+    with _nothing_but_refused():
         container = containers.parse(bytes(data))
         _refuse_forgiving_decoder()
         image = _decode(container)
         if container.format == "JPEG":
             _refuse_filler(image, container)
         views = _views(_upright(image, container.orientation), container)
-    except Refused:
-        raise
-    except MemoryError as error:
-        raise Refused("out_of_memory", "there is not enough memory to decode it") from error
-    except _EXPECTED as error:
-        raise _decode_error(error) from error
-    except Exception as error:
-        raise Refused("decoder_fault", f"{type(error).__name__}: {error}") from error
     height, width = views[0].shape[:2]
     return Decoded(views, container.format, (width, height), container.trailing)
 
@@ -181,13 +175,22 @@ def decode_pil(image: Image.Image) -> Decoded:
     Raises:
         Refused: size, several frames, or a decoding error of a lazily opened file.
     """
-    try:
+    with _nothing_but_refused():
         check_size(*image.size)
         if getattr(image, "n_frames", 1) != 1:
             raise Refused("animated", "several frames; one frame is judged at a time")
         _refuse_forgiving_decoder()
         image.load()
         views = _views(_upright(image, int(image.getexif().get(_ORIENTATION_TAG, 1))), None)
+    height, width = views[0].shape[:2]
+    return Decoded(views, "PIL", (width, height))
+
+
+@contextmanager
+def _nothing_but_refused() -> Iterator[None]:
+    """Turn whatever a decoder raises into `Refused`."""
+    try:
+        yield
     except Refused:
         raise
     except MemoryError as error:
@@ -196,8 +199,6 @@ def decode_pil(image: Image.Image) -> Decoded:
         raise _decode_error(error) from error
     except Exception as error:
         raise Refused("decoder_fault", f"{type(error).__name__}: {error}") from error
-    height, width = views[0].shape[:2]
-    return Decoded(views, "PIL", (width, height))
 
 
 def _too_many_bytes(size: int) -> Refused:
