@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesafe.calib.statistics import (
+    auc_between,
     bootstrap_interval,
     clopper_pearson,
     roc_auc,
@@ -200,3 +201,9 @@ def test_the_threshold_refuses_bad_input(
 ) -> None:
     with pytest.raises(error):
         threshold_at_fpr(safe, unsafe, max_fpr)
+
+
+def test_auc_between_two_samples_is_the_auc_of_their_union() -> None:
+    safe, unsafe = [0.1, 0.4, 0.4], [0.4, 0.9]
+    assert auc_between(safe, unsafe) == roc_auc([*safe, *unsafe], [0, 0, 0, 1, 1])
+    assert auc_between([0.0, 1.0], [2.0]) == 1.0

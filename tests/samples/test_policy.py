@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edgesafe.calib.statistics import auc_between
 from edgesafe.runtime.errors import DataError
-from edgesafe.samples.policy import Scored, auc, main, report_card
+from edgesafe.samples.policy import Scored, main, report_card
 
 ColourPng = Callable[..., bytes]
 
@@ -66,7 +67,7 @@ def test_report_card() -> None:
 
 
 def test_auc_counts_ties_half() -> None:
-    assert auc(np.array([1.0, 2.0]), np.array([2.0, 3.0])) == pytest.approx(3.5 / 4)
+    assert auc_between(np.array([1.0, 2.0]), np.array([2.0, 3.0])) == pytest.approx(3.5 / 4)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from edgesafe.runtime.files import canonical_json, sha256_hex
 from edgesafe.runtime.manifest import Rate, Threshold
 
 __all__ = [
+    "auc_between",
     "bootstrap_interval",
     "clopper_pearson",
     "roc_auc",
@@ -64,6 +65,20 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     mid_rank = np.cumsum(counts) - (counts - 1) / 2.0
     rank_sum = float(mid_rank[inverse][positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def auc_between(safe: ArrayLike, unsafe: ArrayLike) -> float:
+    """Return the `roc_auc` of two samples of scores, one per class.
+
+    Args:
+        safe: Shape (n,).
+        unsafe: Shape (m,).
+
+    Raises:
+        DataError: See `roc_auc`.
+    """
+    scores = np.concatenate([np.asarray(safe), np.asarray(unsafe)])
+    return roc_auc(scores, np.arange(scores.size) >= np.size(safe))
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from edgesafe.calib.statistics import bootstrap_interval
 from edgesafe.runtime.errors import MissingExtraError
 from edgesafe.runtime.files import atomic_write
-from edgesafe.samples.policy import auc, read_listing
+from edgesafe.samples.policy import auc_with_interval, read_listing
 from edgesafe.train.encoders.base import DualEncoder, build_encoder
 from edgesafe.train.encoders.edge import mean_of
 
@@ -104,8 +103,8 @@ def _probe(train: Features, labels: NDArray[np.int64], test: Features) -> NDArra
 
 
 def _result(scores: NDArray[np.float64], unsafe: NDArray[np.bool_]) -> dict[str, Any]:
-    low, high = bootstrap_interval(auc, scores[~unsafe], scores[unsafe], repeats=1000)
-    return {"auc": auc(scores[~unsafe], scores[unsafe]), "interval": [low, high]}
+    found = auc_with_interval(scores[~unsafe], scores[unsafe])
+    return {"auc": found["value"], "interval": found["interval"]}
 
 
 @click.command()

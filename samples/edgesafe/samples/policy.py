@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesafe.calib.statistics import (
+    auc_between,
     bootstrap_interval,
     clopper_pearson,
-    roc_auc,
     threshold_under_fpr,
 )
 from edgesafe.runtime import Moderator
@@ -77,15 +77,13 @@ def _radii(items: Iterable[Scored], **wanted: Any) -> NDArray[np.float64]:
     )
 
 
-def auc(safe: NDArray[np.float64], unsafe: NDArray[np.float64]) -> float:
-    """Area under the ROC curve of the radius."""
-    labels = np.r_[np.zeros(len(safe), int), np.ones(len(unsafe), int)]
-    return roc_auc(np.r_[safe, unsafe], labels)
-
-
-def _with_interval(safe: NDArray[np.float64], unsafe: NDArray[np.float64]) -> dict[str, Any]:
-    low, high = bootstrap_interval(auc, safe, unsafe, repeats=1000)
-    return {"value": auc(safe, unsafe), "interval": [low, high], "n": len(safe) + len(unsafe)}
+def auc_with_interval(safe: NDArray[np.float64], unsafe: NDArray[np.float64]) -> dict[str, Any]:
+    """Area under the ROC curve with its 95 % bootstrap interval and the number of scores."""
+    return {
+        "value": auc_between(safe, unsafe),
+        "interval": list(bootstrap_interval(auc_between, safe, unsafe, repeats=1000)),
+        "n": len(safe) + len(unsafe),
+    }
 
 
 def _rate(hits: int, of: int) -> dict[str, Any]:
@@ -108,9 +106,9 @@ def report_card(
     cut, cut_text = thresholds["image"], thresholds["text"]
     card: dict[str, Any] = {
         "image": {
-            "auc": _with_interval(safe, unsafe),
-            "auc_plain": _with_interval(_radii(images, kind="plain"), unsafe),
-            "auc_lookalike": _with_interval(_radii(images, kind="lookalike"), unsafe),
+            "auc": auc_with_interval(safe, unsafe),
+            "auc_plain": auc_with_interval(_radii(images, kind="plain"), unsafe),
+            "auc_lookalike": auc_with_interval(_radii(images, kind="lookalike"), unsafe),
             "fpr_plain": _rate(
                 int((_radii(images, kind="plain") > cut).sum()), len(_radii(images, kind="plain"))
             ),
@@ -122,8 +120,8 @@ def report_card(
             "photos": len({s.record["photo"] for s in images}),
         },
         "text": {
-            "auc": _with_interval(safe_text, unsafe_text),
-            "auc_hard": _with_interval(_radii(texts, kind="hard"), unsafe_text),
+            "auc": auc_with_interval(safe_text, unsafe_text),
+            "auc_hard": auc_with_interval(_radii(texts, kind="hard"), unsafe_text),
             "fpr": _rate(int((safe_text > cut_text).sum()), len(safe_text)),
             "miss_rate": _rate(int((unsafe_text <= cut_text).sum()), len(unsafe_text)),
         },
@@ -137,7 +135,8 @@ def report_card(
     for key in ("tag", "style"):
         values = sorted({s.record[key] for s in images if s.record.get(key) and s.unsafe})
         card["image"][f"auc_by_{key}"] = {
-            value: auc(safe, _radii(images, label="unsafe", **{key: value})) for value in values
+            value: auc_between(safe, _radii(images, label="unsafe", **{key: value}))
+            for value in values
         }
     return card
 

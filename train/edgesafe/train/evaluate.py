@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgesafe.calib.statistics import roc_auc
+from edgesafe.calib.statistics import auc_between
 from edgesafe.train import lorentz
 from edgesafe.train.config import LossConfig
 from edgesafe.train.data.loader import ImageLoader, TextTable
@@ -155,13 +155,13 @@ def metrics(
     for modality in ("image", "text"):
         safe = radii(embedded, f"safe_{modality}", curvature)
         unsafe = radii(embedded, f"unsafe_{modality}", curvature)
-        result[f"auc_{modality}_safe"] = _auc(safe, unsafe)
+        result[f"auc_{modality}_safe"] = auc_between(safe, unsafe)
         everything_safe = safe
         if getattr(embedded, f"negative_{modality}") is not None:
             negative = radii(embedded, f"negative_{modality}", curvature)
-            result[f"auc_{modality}_negative"] = _auc(negative, unsafe)
+            result[f"auc_{modality}_negative"] = auc_between(negative, unsafe)
             everything_safe = np.concatenate([safe, negative])
-        result[f"auc_{modality}"] = _auc(everything_safe, unsafe)
+        result[f"auc_{modality}"] = auc_between(everything_safe, unsafe)
     result["auc"] = (result["auc_image"] + result["auc_text"]) / 2
     for name in CLASSES:
         result[f"radius/{name}"] = float(radii(embedded, name, curvature).mean())
@@ -272,11 +272,6 @@ def _recalls(
         for k in RANKS:
             hits[k] += int(match[:, :k].any(dim=1).sum())
     return {k: hits[k] / len(queries) for k in RANKS}
-
-
-def _auc(safe: np.ndarray, unsafe: np.ndarray) -> float:
-    labels = np.concatenate([np.zeros(len(safe)), np.ones(len(unsafe))])
-    return roc_auc(np.concatenate([safe, unsafe]), labels)
 
 
 def _images(record: Quadruplet) -> list[Path]:
