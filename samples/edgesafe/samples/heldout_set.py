@@ -23,9 +23,7 @@ _SHORT_SIDE = 384
 
 
 def _ground(photo: photos.Photo, rng: np.random.Generator) -> NDArray[np.uint8]:
-    with Image.open(photo.path) as image:
-        image.thumbnail((1280, 1280))
-        return compose.random_crop(np.asarray(image.convert("RGB")), rng, _SHORT_SIDE)
+    return compose.random_crop(photos.pixels(photo.path), rng, _SHORT_SIDE)
 
 
 def _drawn(

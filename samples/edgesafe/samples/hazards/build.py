@@ -28,13 +28,6 @@ SHORT_SIDE = 320
 Rng = np.random.Generator
 
 
-@functools.lru_cache(maxsize=256)
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        image.thumbnail((1280, 1280))
-        return np.asarray(image.convert("RGB"))
-
-
 @functools.lru_cache(maxsize=2)
 def _sampler(assets: Path, split: str) -> Sampler:
     return Sampler(assets, split)
@@ -67,7 +60,7 @@ class Quadruplet:
 
 def make(photo: photos.Photo, sampler: Sampler, rng: Rng) -> Quadruplet:
     """One quadruplet from one photo."""
-    ground = compose.grade(compose.random_crop(_pixels(photo.path), rng, SHORT_SIDE), rng)
+    ground = compose.grade(compose.random_crop(photos.pixels(photo.path), rng, SHORT_SIDE), rng)
     tag = catalogue.TAGS[rng.integers(len(catalogue.TAGS))]
     short = min(ground.shape[:2])
 

@@ -7,9 +7,14 @@ well-known packages carry no captions: `CAPTIONS` gives one each, written by loo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from edgesafe.runtime.errors import DataError
 
@@ -133,6 +138,14 @@ def split_of(name: str) -> str:
         return "train"
     draw = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 100
     return "test" if draw < 16 else "val" if draw < 28 else "train"
+
+
+@functools.lru_cache(maxsize=256)
+def pixels(path: Path) -> NDArray[np.uint8]:
+    """RGB of a photo, its longer side at most 1280; read once, for many pictures are made of it."""
+    with Image.open(path) as image:
+        image.thumbnail((1280, 1280))
+        return np.asarray(image.convert("RGB"))
 
 
 def read_photos(folders: list[Path]) -> list[Photo]:
