@@ -126,7 +126,7 @@ class Step:
 def steps(places: Places) -> list[Step]:
     """All steps, in the order in which they need one another."""
     work, data = places.work, places.data
-    known = (*places.photos, *places.fetched("mvtb", "opencv", "wallpapers"))
+    known = (*places.photos, *places.fetched("mvtb", "opencv", "wallpapers", "themes"))
     records, val = data / "train.jsonl", data / "val.jsonl"
     captions = data / "train-texts.jsonl"
     towers, texts, images = work / "towers", work / "texts", work / "images"
@@ -199,7 +199,7 @@ def steps(places: Places) -> list[Step]:
             "draw the held-out set",
             _words(
                 "edgesafe.samples.heldout_set",
-                *_each("--photos", (*places.photos, *places.fetched("skimage"))), "--out", heldout,
+                *_each("--photos", (*places.photos, *places.fetched("skimage", "themes"))), "--out", heldout,
             ),
             partial(_made, cut),
         ),

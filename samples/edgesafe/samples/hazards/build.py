@@ -65,7 +65,7 @@ def make(photo: photos.Photo, sampler: Sampler, rng: Rng) -> Quadruplet:
     short = min(ground.shape[:2])
 
     def size() -> int:
-        return int(short * np.exp(rng.uniform(np.log(0.22), np.log(0.65))))
+        return int(short * np.exp(rng.uniform(np.log(0.15), np.log(0.65))))
 
     at = rng.uniform(0.15, 0.85, 2)
     names: list[str] = []

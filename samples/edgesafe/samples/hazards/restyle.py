@@ -215,6 +215,41 @@ def paint_extruded(mask: NDArray[np.uint8], tag: str | None, rng: Rng) -> Sprite
     return out.clip(0, 255).astype(np.uint8)
 
 
+def _pattern(shape: tuple[int, int], rng: Rng) -> Plane:
+    """Grain, stripes, rings or patches, bent by noise; (H, W) in 0..1."""
+    height, width = shape
+    ys, xs = np.mgrid[:height, :width].astype(np.float32)
+    bend = rng.uniform(0, 25) * (noise(shape, rng.uniform(15, 60), rng) - 0.5)
+    angle, pitch = rng.uniform(0, np.pi), rng.uniform(4, 40)
+    kind = rng.integers(4)
+    if kind == 0:
+        octaves = sum(noise(shape, scale, rng) / 4 for scale in (3.0, 8.0, 20.0, 50.0))
+        return np.asarray(octaves, np.float32)
+    if kind == 1:
+        along = xs * np.cos(angle) + ys * np.sin(angle)
+    elif kind == 2:
+        along = np.hypot(xs - rng.uniform(0, width), ys - rng.uniform(0, height))
+    else:
+        patches = noise(shape, rng.uniform(8, 40), rng)
+        return np.asarray(np.clip((patches - 0.5) * rng.uniform(2, 12) + 0.5, 0, 1), np.float32)
+    return np.asarray(0.5 + 0.5 * np.sin(2 * np.pi * (along + bend) / pitch), np.float32)
+
+
+def paint_textured(mask: NDArray[np.uint8], tag: str | None, rng: Rng) -> Sprite:
+    """A pattern in two colours that has nothing to do with the thing, often shaded."""
+    alpha = _pad(mask)
+    tone = (cv2.GaussianBlur(alpha, (0, 0), 0.8) / 255.0)[..., None]
+    body = alpha if rng.random() < 0.4 else np.maximum(body_of(alpha), alpha)
+    pattern = _pattern(alpha.shape, rng)[..., None]
+    first, second = _colour(rng, PALETTES, tag), _colour(rng, SECOND, tag)
+    albedo = first * pattern + second * (1 - pattern)
+    albedo = albedo * (1 - rng.uniform(0.1, 0.7) * (1 - tone))
+    if rng.random() < 0.7:
+        height = height_field(body, rng) * rng.uniform(0.3, 1.2)
+        albedo = shade(albedo, height, rng, rng.choice([0.0, 0.4]))
+    return _join(albedo, body)
+
+
 def sketch(sprite: Sprite, rng: Rng) -> Sprite:
     """Pencil, charcoal or engraving: hatching whose density follows the shade."""
     height, width = sprite.shape[:2]
@@ -320,6 +355,7 @@ PAINTERS: dict[str, Callable[[NDArray[np.uint8], str | None, Rng], Sprite]] = {
     "inflated": paint_inflated,
     "metal": paint_metal,
     "extruded": paint_extruded,
+    "textured": paint_textured,
 }
 FILTERS: dict[str, Callable[[Sprite, Rng], Sprite]] = {
     "sketch": sketch,
