@@ -80,23 +80,25 @@ class AttentionPool(nn.Module):
 class Gain(nn.Module):
     """A positive length from pooled evidence; 1 before training."""
 
-    def __init__(self, width: int, hidden: int = 64, extra: int = 0) -> None:
+    def __init__(self, width: int, hidden: int = 64, extra: int = 0, dropout: float = 0.0) -> None:
         """Makes a small perceptron whose last layer starts at zero.
 
         Args:
             width: Channels of the pooled evidence.
             hidden: Width of the perceptron.
             extra: Numbers that join its last layer directly.
+            dropout: Share of the hidden units that a training step does without.
         """
         super().__init__()
         self.hidden = nn.Linear(width, hidden)
+        self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden + extra, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, evidence: Tensor, extra: Tensor | None = None) -> Tensor:
         """(B, width) and (B, extra) -> (B, 1)."""
-        hidden = functional.relu(self.hidden(evidence))
+        hidden = self.dropout(functional.relu(self.hidden(evidence)))
         log_gain = self.out(hidden if extra is None else torch.cat([hidden, extra], dim=1))
         # Saturates smoothly: one strange picture must not dominate a batch.
         return torch.exp(_GAIN_LIMIT * torch.tanh(log_gain / _GAIN_LIMIT))
@@ -140,7 +142,9 @@ class LiteImageTower(nn.Module):
         self.coarse_pool = PlacePool(coarse, hidden, heads)
         width = self.fine_pool.dim + self.coarse_pool.dim
         self.direction = nn.Linear(width, DIM)
-        self.gain = Gain(width, extra=2)
+        # The perceptron can learn photos by heart, the evidence of the places hardly: dropout keeps
+        # the one from doing without the other.
+        self.gain = Gain(width, extra=2, dropout=0.5)
         nn.init.zeros_(self.direction.weight)
         nn.init.zeros_(self.direction.bias)
 
