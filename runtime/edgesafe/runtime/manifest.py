@@ -4,13 +4,16 @@
 ``digest``. That finds damage and careless edits; it is not a signature, and does not stop somebody
 who computes it anew.
 
+There are packages of two kinds: ``moderation`` (here) and ``pose`` (:mod:`.manifest_pose`); what
+both say is :class:`Common`.
+
 Unknown keys are refused, with two exceptions: ``training`` is free, for whatever the trainer wants
 to record, and so are top-level keys that start with ``x_``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +49,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "Bounds",
+    "Common",
     "FileEntry",
     "Geometry",
     "ImageEncoder",
@@ -55,8 +59,12 @@ __all__ = [
     "TextEncoder",
     "Threshold",
     "Weights",
+    "check_keys",
+    "check_named_files",
     "manifest_digest",
     "parse_manifest",
+    "read_common",
+    "read_head",
 ]
 
 FORMAT = "edgesafe.package/1"
@@ -65,8 +73,8 @@ _MAX_JSON_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A checked manifest.
+class Common:
+    """What the manifests of all kinds of packages say.
 
     ``raw`` is the parsed JSON, for showing and for making the next release; read it, never write.
     """
@@ -75,14 +83,7 @@ class Manifest:
     release: int
     created: str
     minimum_runtime: str
-    method: str
-    geometry: Geometry
     files: Mapping[str, FileEntry]
-    image: ImageEncoder | None
-    text: TextEncoder | None
-    thresholds: Mapping[str, Threshold]
-    bounds: Mapping[str, Bounds]
-    concepts: str
     golden: str
     parity: Mapping[str, Parity]
     weights: Weights
@@ -96,6 +97,19 @@ class Manifest:
     def identity(self) -> str:
         """``name@release#digest``, with as much of the digest as tells two builds apart."""
         return f"{self.name}@{self.release}#{self.digest[:12]}"
+
+
+@dataclass(frozen=True)
+class Manifest(Common):
+    """A checked manifest of a moderation package."""
+
+    method: str
+    geometry: Geometry
+    image: ImageEncoder | None
+    text: TextEncoder | None
+    thresholds: Mapping[str, Threshold]
+    bounds: Mapping[str, Bounds]
+    concepts: str
 
 
 def manifest_digest(fields: Mapping[str, Any]) -> str:
@@ -114,6 +128,32 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         PackageError: Not a manifest, damaged, edited, of an unknown format, too new for this
             runtime, or with a value of a wrong type or out of its range.
     """
+    top = read_head(data, where)
+    top.one_of("kind", "moderation")
+    _check_keys(top)
+    encoders = top.fields("encoders")
+    encoders.only("image", "text")
+    manifest = Manifest(
+        **read_common(top),
+        method=top.text("method"),
+        geometry=read_geometry(top.fields("geometry")),
+        image=read_image(encoders.fields("image")) if "image" in encoders else None,
+        text=read_text(encoders.fields("text")) if "text" in encoders else None,
+        thresholds=read_per_modality(top.fields("thresholds"), read_threshold),
+        bounds=read_bounds(top.fields("bounds")),
+        concepts=read_one_file(top.fields("concepts")),
+    )
+    top.fields("parity").only("image", "text")
+    _check_references(manifest, where)
+    return manifest
+
+
+def read_head(data: bytes, where: str) -> Fields:
+    """Read what has to hold before anything else of a manifest of any kind can be believed.
+
+    Raises:
+        PackageError: Not a manifest, damaged, edited, of an unknown format, or too new.
+    """
     top = parse_json(data, where)
     # In this order: of a newer format nothing else can be expected to hold.
     found = top.text("format")
@@ -124,35 +164,31 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         )
     _check_runtime(top)
     _check_digest(top)
-    top.one_of("kind", "moderation")
-    _check_keys(top)
-    files = read_files(top.fields("files"))
-    encoders = top.fields("encoders")
-    encoders.only("image", "text")
-    manifest = Manifest(
-        name=_name(top),
-        release=top.integer("release", 1, 2**31 - 1),
-        created=top.text("created"),
-        minimum_runtime=top.text("minimum_runtime"),
-        method=top.text("method"),
-        geometry=read_geometry(top.fields("geometry")),
-        files=files,
-        image=read_image(encoders.fields("image")) if "image" in encoders else None,
-        text=read_text(encoders.fields("text")) if "text" in encoders else None,
-        thresholds=read_per_modality(top.fields("thresholds"), read_threshold),
-        bounds=read_bounds(top.fields("bounds")),
-        concepts=read_one_file(top.fields("concepts")),
-        golden=read_one_file(top.fields("golden")),
-        parity=read_per_modality(top.fields("parity"), read_parity),
-        weights=read_weights(top.fields("weights")),
-        intended_use=top.text("intended_use"),
-        limits=top.texts("limits"),
-        training=top.fields("training").value,
-        digest=top.text("digest"),
-        raw=top.value,
-    )
-    _check_references(manifest, where)
-    return manifest
+    return top
+
+
+def read_common(top: Fields) -> dict[str, Any]:
+    """Read the fields of :class:`Common`.
+
+    Raises:
+        PackageError: A value is missing, of a wrong type or out of its range.
+    """
+    parity = top.fields("parity")
+    return {
+        "name": _name(top),
+        "release": top.integer("release", 1, 2**31 - 1),
+        "created": top.text("created"),
+        "minimum_runtime": top.text("minimum_runtime"),
+        "files": read_files(top.fields("files")),
+        "golden": read_one_file(top.fields("golden")),
+        "parity": {name: read_parity(parity.fields(name)) for name in parity.value},
+        "weights": read_weights(top.fields("weights")),
+        "intended_use": top.text("intended_use"),
+        "limits": top.texts("limits"),
+        "training": top.fields("training").value,
+        "digest": top.text("digest"),
+        "raw": top.value,
+    }
 
 
 def _check_runtime(top: Fields) -> None:
@@ -180,10 +216,18 @@ def _check_digest(top: Fields) -> None:
         )
 
 
-def _check_keys(top: Fields) -> None:
-    known = set(Manifest.__dataclass_fields__) - {"image", "text", "raw"}
+def check_keys(top: Fields, known: set[str]) -> None:
+    """Refuse keys that are neither known nor free.
+
+    Raises:
+        PackageError: There is one.
+    """
     free = {key for key in top.value if key.startswith("x_")}
-    top.only(*known, "format", "kind", "encoders", *free)
+    top.only(*known - {"raw"}, "format", "kind", *free)
+
+
+def _check_keys(top: Fields) -> None:
+    check_keys(top, set(Manifest.__dataclass_fields__) - {"image", "text"} | {"encoders"})
 
 
 def _name(top: Fields) -> str:
@@ -206,12 +250,29 @@ def _check_references(manifest: Manifest, where: str) -> None:
     named = [manifest.concepts, manifest.golden]
     named += [encoder.file for encoder in encoders.values() if encoder]
     named += [manifest.text.tokenizer] if manifest.text else []
+    models = {encoder.file for encoder in encoders.values() if encoder}
+    check_named_files(manifest, named, models, where)
+
+
+def check_named_files(
+    manifest: Common, named: Sequence[str], models: Collection[str], where: str
+) -> None:
+    """Refuse names of files that are not there, named twice, or too large to be parsed.
+
+    Args:
+        manifest: Whose ``files`` they must be among.
+        named: The files that the manifest gives a purpose.
+        models: Those among them that may be large: they are not JSON.
+        where: What to call the manifest in messages.
+
+    Raises:
+        PackageError: There is one.
+    """
     if len(set(named)) != len(named):
         raise PackageError(f"{where}: one file is named for two purposes: {sorted(named)}")
     for name in named:
         if name not in manifest.files:
             raise PackageError(f"{where}: {name!r:.120} is used but not listed under files")
-    models = {encoder.file for encoder in encoders.values() if encoder}
-    for name in set(named) - models:
+    for name in set(named) - set(models):
         if manifest.files[name].size > _MAX_JSON_BYTES:
             raise PackageError(f"{where}: {name} is larger than {_MAX_JSON_BYTES >> 20} MiB")

@@ -178,11 +178,6 @@ def read_geometry(fields: Fields) -> Geometry:
 
 def read_image(fields: Fields) -> ImageEncoder:
     fields.only("file", "input", "outputs", "opset", "precision", "storage", "preprocess")
-    plain = fields.fields("preprocess")
-    try:
-        preprocess = Preprocess.from_dict(plain.value)
-    except ValueError as error:
-        raise PackageError(f"{plain.where}: {error}") from None
     return ImageEncoder(
         file=fields.text("file"),
         input=fields.text("input"),
@@ -190,8 +185,15 @@ def read_image(fields: Fields) -> ImageEncoder:
         opset=fields.integer("opset", 1, 1000),
         precision=fields.text("precision"),
         storage=fields.text("storage"),
-        preprocess=preprocess,
+        preprocess=read_preprocess(fields.fields("preprocess")),
     )
+
+
+def read_preprocess(fields: Fields) -> Preprocess:
+    try:
+        return Preprocess.from_dict(fields.value)
+    except ValueError as error:
+        raise PackageError(f"{fields.where}: {error}") from None
 
 
 def read_text(fields: Fields) -> TextEncoder:

@@ -20,32 +20,46 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgesafe.runtime.errors import PackageError, SourceError
 from edgesafe.runtime.files import atomic_folder, atomic_write, canonical_json, sha256_hex
+from edgesafe.runtime.fields import parse_json
 from edgesafe.runtime.manifest import (
     FORMAT,
     MANIFEST,
+    Common,
     Manifest,
     manifest_digest,
     parse_manifest,
 )
 from edgesafe.runtime.manifest_parts import MAX_FILE_BYTES, MAX_FILES, check_file_name
+from edgesafe.runtime.manifest_pose import PoseManifest, parse_pose_manifest
 
-__all__ = ["Package", "default_model_path", "read_package", "write_package"]
+__all__ = [
+    "Package",
+    "PosePackage",
+    "default_model_path",
+    "package_kind",
+    "read_package",
+    "read_pose_package",
+    "write_package",
+    "write_pose_package",
+]
 
 _MAX_MANIFEST_BYTES = 1 << 20
 _MEND = "fetch or export the package again"
 
+_ManifestT = TypeVar("_ManifestT", bound=Common)
+
 
 @dataclass(frozen=True)
 class Package:
-    """A verified package.
+    """A verified package of the kind ``moderation``.
 
     Attributes:
         path: The folder it was read from.
@@ -58,10 +72,28 @@ class Package:
     files: Mapping[str, bytes] = field(repr=False)
 
 
-def default_model_path() -> Path:
-    """Return the folder of the sample package that comes with edgesafe.
+@dataclass(frozen=True)
+class PosePackage:
+    """A verified package of the kind ``pose``.
+
+    Attributes:
+        path: The folder it was read from.
+        manifest: The checked manifest.
+        files: Name to verified bytes, of every file but the manifest.
+    """
+
+    path: Path
+    manifest: PoseManifest
+    files: Mapping[str, bytes] = field(repr=False)
+
+
+def default_model_path(name: str = "moderation") -> Path:
+    """Return the folder of a sample package that comes with edgesafe.
 
     An installed wheel has it inside the ``edgesafe`` package, a checkout beside it.
+
+    Args:
+        name: Of the folder among the sample models.
 
     Raises:
         SourceError: There is none.
@@ -70,8 +102,8 @@ def default_model_path() -> Path:
 
     for portion in map(Path, edgesafe.__path__):
         for folder in (
-            portion / "samples" / "models" / "moderation",
-            portion.parent / "models" / "moderation",
+            portion / "samples" / "models" / name,
+            portion.parent / "models" / name,
         ):
             if (folder / MANIFEST).is_file():
                 return folder
@@ -81,41 +113,50 @@ def default_model_path() -> Path:
     )
 
 
+def package_kind(path: str | os.PathLike[str]) -> str:
+    """Return what a package says it is, ``"moderation"`` or ``"pose"``; nothing is verified.
+
+    For choosing between :func:`read_package` and :func:`read_pose_package`, which verify.
+
+    Raises:
+        PackageError: There is no readable manifest.
+    """
+    file = Path(path) / MANIFEST
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read(_MAX_MANIFEST_BYTES)
+    except OSError as error:
+        raise PackageError(
+            f"{path} cannot be read as a model package: {error.strerror or error}; name the "
+            f"folder that holds {MANIFEST}"
+        ) from None
+    return parse_json(data, str(file)).text("kind")
+
+
 def read_package(path: str | os.PathLike[str], *, allow_hard_links: bool = False) -> Package:
-    """Read and verify a package folder.
+    """Read and verify the folder of a moderation package.
 
     Args:
         path: The folder. It may itself be reached through a link; what is in it may not.
         allow_hard_links: Accept files that have other names elsewhere on the disk.
 
     Raises:
-        PackageError: The package is missing, damaged, incomplete, edited, or too new.
+        PackageError: The package is missing, damaged, incomplete, edited, too new, or of another
+            kind.
     """
-    folder = Path(path)
-    found = _list_folder(folder)
-    links = allow_hard_links or _installed(folder)
-    if MANIFEST not in found:
-        raise PackageError(f"{folder} is not a model package: it has no {MANIFEST}")
-    data = _read_file(folder / MANIFEST, _MAX_MANIFEST_BYTES, links)
-    manifest = parse_manifest(data, str(folder / MANIFEST))
-    extra = sorted(found - set(manifest.files) - {MANIFEST})
-    missing = sorted(set(manifest.files) - found)
-    if extra:
-        raise PackageError(
-            f"{folder} holds files that its manifest does not list: {extra}; {_MEND}"
-        )
-    if missing:
-        raise PackageError(f"{folder} lacks files that its manifest lists: {missing}; {_MEND}")
-    files = {}
-    for name, entry in manifest.files.items():
-        file = folder / name
-        content = _read_file(file, entry.size, links)
-        if len(content) != entry.size:
-            raise PackageError(f"{file} has {len(content)} bytes, not {entry.size}; {_MEND}")
-        if sha256_hex(content) != entry.sha256:
-            raise PackageError(f"{file} does not match its SHA-256 in the manifest; {_MEND}")
-        files[name] = content
-    return Package(folder, manifest, files)
+    return Package(*_read(Path(path), parse_manifest, allow_hard_links))
+
+
+def read_pose_package(
+    path: str | os.PathLike[str], *, allow_hard_links: bool = False
+) -> PosePackage:
+    """Read and verify the folder of a pose package; otherwise as :func:`read_package`.
+
+    Raises:
+        PackageError: The package is missing, damaged, incomplete, edited, too new, or of another
+            kind.
+    """
+    return PosePackage(*_read(Path(path), parse_pose_manifest, allow_hard_links))
 
 
 def write_package(
@@ -125,7 +166,7 @@ def write_package(
     *,
     overwrite: bool = False,
 ) -> Package:
-    """Write a package folder, whole or not at all, and read it back.
+    """Write the folder of a moderation package, whole or not at all, and read it back.
 
     Args:
         path: The folder to make.
@@ -143,6 +184,64 @@ def write_package(
         UsageError: ``path`` exists and ``overwrite`` is false.
         OSError: It could not be written.
     """
+    _write(path, fields, files, parse_manifest, overwrite)
+    return read_package(path)
+
+
+def write_pose_package(
+    path: str | os.PathLike[str],
+    fields: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    overwrite: bool = False,
+) -> PosePackage:
+    """Write the folder of a pose package; otherwise as :func:`write_package`.
+
+    Raises:
+        PackageError: The result would not be a valid package; nothing was written.
+        UsageError: ``path`` exists and ``overwrite`` is false.
+        OSError: It could not be written.
+    """
+    _write(path, fields, files, parse_pose_manifest, overwrite)
+    return read_pose_package(path)
+
+
+def _read(
+    folder: Path, parse: Callable[[bytes, str], _ManifestT], allow_hard_links: bool
+) -> tuple[Path, _ManifestT, dict[str, bytes]]:
+    found = _list_folder(folder)
+    links = allow_hard_links or _installed(folder)
+    if MANIFEST not in found:
+        raise PackageError(f"{folder} is not a model package: it has no {MANIFEST}")
+    data = _read_file(folder / MANIFEST, _MAX_MANIFEST_BYTES, links)
+    manifest = parse(data, str(folder / MANIFEST))
+    extra = sorted(found - set(manifest.files) - {MANIFEST})
+    missing = sorted(set(manifest.files) - found)
+    if extra:
+        raise PackageError(
+            f"{folder} holds files that its manifest does not list: {extra}; {_MEND}"
+        )
+    if missing:
+        raise PackageError(f"{folder} lacks files that its manifest lists: {missing}; {_MEND}")
+    files = {}
+    for name, entry in manifest.files.items():
+        file = folder / name
+        content = _read_file(file, entry.size, links)
+        if len(content) != entry.size:
+            raise PackageError(f"{file} has {len(content)} bytes, not {entry.size}; {_MEND}")
+        if sha256_hex(content) != entry.sha256:
+            raise PackageError(f"{file} does not match its SHA-256 in the manifest; {_MEND}")
+        files[name] = content
+    return folder, manifest, files
+
+
+def _write(
+    path: str | os.PathLike[str],
+    fields: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    parse: Callable[[bytes, str], _ManifestT],
+    overwrite: bool,
+) -> None:
     manifest = dict(fields)
     manifest["format"] = FORMAT
     manifest.setdefault("created", datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -155,13 +254,12 @@ def write_package(
         data = canonical_json(manifest)
     except (TypeError, ValueError) as error:
         raise PackageError(f"the manifest cannot be written as JSON: {error}") from None
-    parse_manifest(data, f"the new {MANIFEST}")
+    parse(data, f"the new {MANIFEST}")
     with atomic_folder(path, overwrite=overwrite) as folder:
         for name, content in files.items():
             atomic_write(folder / check_file_name(name, "files"), content)
         atomic_write(folder / MANIFEST, data)
-        read_package(folder)
-    return read_package(path)
+        _read(folder, parse, allow_hard_links=False)
 
 
 def _list_folder(folder: Path) -> set[str]:
