@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgesafe.runtime.errors import PackageError, SourceError
-from edgesafe.runtime.files import atomic_folder, atomic_write, canonical_json, sha256_hex
 from edgesafe.runtime.fields import parse_json
+from edgesafe.runtime.files import atomic_folder, atomic_write, canonical_json, sha256_hex
 from edgesafe.runtime.manifest import (
     FORMAT,
     MANIFEST,
@@ -121,15 +121,11 @@ def package_kind(path: str | os.PathLike[str]) -> str:
     Raises:
         PackageError: There is no readable manifest.
     """
-    file = Path(path) / MANIFEST
-    try:
-        with open(file, "rb") as stream:
-            data = stream.read(_MAX_MANIFEST_BYTES)
-    except OSError as error:
-        raise PackageError(
-            f"{path} cannot be read as a model package: {error.strerror or error}; name the "
-            f"folder that holds {MANIFEST}"
-        ) from None
+    folder = Path(path)
+    if MANIFEST not in _list_folder(folder):
+        raise PackageError(f"{folder} is not a model package: it has no {MANIFEST}")
+    file = folder / MANIFEST
+    data = _read_file(file, _MAX_MANIFEST_BYTES, allow_hard_links=True)
     return parse_json(data, str(file)).text("kind")
 
 

@@ -1,0 +1,388 @@
+"""Poses of known objects in a frame; the one place that gives one out.
+
+Every region of interest ends as one :class:`Pose`, with a pose or with a reason:
+
+==========================  ======================================================================
+``not_detected``            an object that was asked for was not found by the detector
+``bad_roi``                 the box is not four finite numbers with an area
+``roi_outside``             less than a tenth of the box lies in the frame
+``mask_too_small``          the network hardly sees the object
+``inconsistent_keypoints``  no pose explains the keypoints
+``degenerate``              the keypoints determine no pose
+``behind_camera``           a part of the object would lie behind the camera
+``out_of_range``            nearer or farther than the package is made for
+``outside_roi``             the pose does not lie in the region that was looked at
+``low_confidence``          see :mod:`edgesafe.runtime.pose.gating`
+``non_finite``              a number was not finite
+``inference_failed``        the backend raised an error
+==========================  ======================================================================
+
+What is wrong with the call itself (a frame that is no RGB picture, a K that cannot be its camera's,
+an object that the package does not know) is a ``UsageError``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.gate import Refused
+from edgesafe.runtime.intake import elapsed
+from edgesafe.runtime.manifest_pose import PoseManifest, PoseObject
+from edgesafe.runtime.package import PosePackage, default_model_path, read_pose_package
+from edgesafe.runtime.pose.crop import RoiCrop, crop_image
+from edgesafe.runtime.pose.detector import Detection, Letterbox, find_boxes
+from edgesafe.runtime.pose.direct import decode_direct
+from edgesafe.runtime.pose.gating import (
+    check_mask,
+    check_place,
+    check_reprojection,
+    fit_confidence,
+    mask_confidence,
+)
+from edgesafe.runtime.pose.golden import parse_pose_golden
+from edgesafe.runtime.pose.intrinsics import Camera, as_camera
+from edgesafe.runtime.pose.networks import PoseRunner, open_detector, open_network
+from edgesafe.runtime.pose.pnp import solve_pnp
+from edgesafe.runtime.pose.regions import Region, Roi, check_frame, check_region, read_roi
+from edgesafe.runtime.pose.result import Pose, PoseTimings
+
+__all__ = ["PoseEstimator"]
+
+SAMPLE = "pose-lmo"
+
+Array = npt.NDArray[np.float64]
+
+
+class PoseEstimator:
+    """Estimates poses with one package; create with :meth:`load`.
+
+    Not to be called from two threads at once for the timings to mean anything; the results would
+    be right.
+
+    Example:
+        >>> estimator = PoseEstimator.load("pkg")  # doctest: +SKIP
+        >>> for pose in estimator.estimate(frame, Camera.from_json("K.json")):  # doctest: +SKIP
+        ...     print(pose.name, pose.t_mm if pose.ok else pose.reason)
+    """
+
+    def __init__(
+        self, package: PosePackage, *, backend: str = "auto", threads: int | None = None
+    ) -> None:
+        """Open the networks of a verified package and check their golden pairs.
+
+        Raises:
+            PackageError: A model is refused, or does not compute here what it did.
+            BackendError: The backend is not usable here.
+            MissingExtraError: ONNX Runtime is not installed.
+        """
+        manifest = package.manifest
+        golden = parse_pose_golden(
+            package.files[manifest.golden], str(package.path / manifest.golden)
+        )
+        self._manifest = manifest
+        self._path = package.path
+        self._objects = {entry.id: entry for entry in manifest.objects}
+        self._networks: dict[int, PoseRunner] = {}
+        for spec in manifest.networks:
+            runner = open_network(package, spec, golden, backend=backend, threads=threads)
+            self._networks.update(dict.fromkeys(spec.objects, runner))
+        self._detector = None
+        if manifest.detector:
+            self._detector = open_detector(
+                package, manifest.detector, golden, backend=backend, threads=threads
+            )
+
+    @classmethod
+    def load(
+        cls,
+        package: str | os.PathLike[str] | PosePackage | None = None,
+        backend: str = "auto",
+        *,
+        threads: int | None = None,
+        allow_hard_links: bool = False,
+    ) -> PoseEstimator:
+        """Read, verify and open a package.
+
+        Args:
+            package: Its folder; None takes the sample package.
+            backend: ``auto``, ``cpu``, ``cuda``, ``trt`` or ``openvino``.
+            threads: CPU threads of one inference; None takes two, or one on a single core.
+            allow_hard_links: Accept files that have other names on the disk.
+
+        Raises:
+            PackageError: The package is missing, damaged or refused.
+            SourceError: There is no sample package.
+            UsageError: The name of the backend is unknown.
+            BackendError: The backend is not usable here.
+            MissingExtraError: ONNX Runtime is not installed.
+        """
+        if not isinstance(package, PosePackage):
+            folder = default_model_path(SAMPLE) if package is None else package
+            package = read_pose_package(folder, allow_hard_links=allow_hard_links)
+        return cls(package, backend=backend, threads=threads)
+
+    @property
+    def manifest(self) -> PoseManifest:
+        """What the package says about itself."""
+        return self._manifest
+
+    @property
+    def objects(self) -> Mapping[int, PoseObject]:
+        """The objects by their number."""
+        return self._objects
+
+    @property
+    def has_detector(self) -> bool:
+        """Whether ``roi`` may be left out."""
+        return self._detector is not None
+
+    def estimate(
+        self,
+        frame: npt.NDArray[np.uint8],
+        K: Camera | npt.ArrayLike,
+        roi: Roi | None = None,
+        *,
+        objects: Iterable[int] | None = None,
+    ) -> list[Pose]:
+        """Estimate the poses of objects in one frame.
+
+        Args:
+            frame: RGB, uint8 (H, W, 3).
+            K: The camera, or its matrix (3, 3) in the frame's pixels.
+            roi: Where to look: a box (x, y, w, h) for a package of one object; boxes by the
+                number of the object; None to ask the detector.
+            objects: Only these; of those that the detector does not find there is a pose with the
+                reason ``not_detected``. Without, only what it finds.
+
+        Returns:
+            One pose per box, in their order; each may be refused.
+
+        Raises:
+            UsageError: The frame is no RGB picture; K cannot be its camera's; ``roi`` is missing
+                and the package has no detector; an object is unknown.
+        """
+        frame = check_frame(frame)
+        height, width = frame.shape[:2]
+        camera = as_camera(K, width, height)
+        wanted = self._known(objects)
+        detect_ms = 0.0
+        if roi is None:
+            started = time.perf_counter()
+            regions = self._detect(frame, wanted)
+            detect_ms = elapsed(started) / max(1, len(regions))
+        else:
+            regions = self._regions(roi, wanted)
+        regions = [check_region(region, width, height) for region in regions]
+        poses: list[Pose | None] = [None] * len(regions)
+        by_network: dict[int, list[int]] = {}
+        for index, region in enumerate(regions):
+            if region.refused is None:
+                by_network.setdefault(id(self._networks[region.entry.id]), []).append(index)
+            else:
+                poses[index] = self._refuse(region, region.refused)
+        for indices in by_network.values():
+            some = [regions[index] for index in indices]
+            for index, pose in zip(indices, self._look(frame, camera, some), strict=True):
+                poses[index] = pose
+        return [pose.with_ms(detect=detect_ms) for pose in poses if pose is not None]
+
+    def _known(self, objects: Iterable[int] | None) -> tuple[int, ...] | None:
+        if objects is None:
+            return None
+        wanted = tuple(objects)
+        for number in wanted:
+            self._entry(number)
+        return wanted
+
+    def _entry(self, number: object) -> PoseObject:
+        try:
+            return self._objects[number]  # type: ignore[index]
+        except (KeyError, TypeError):
+            raise UsageError(
+                f"object {number!r:.60} is not in the package {self._path}; it knows "
+                f"{', '.join(f'{o.id} ({o.name})' for o in self._objects.values())}"
+            ) from None
+
+    def _detect(self, frame: npt.NDArray[np.uint8], wanted: tuple[int, ...] | None) -> list[Region]:
+        detector = self._detector
+        if detector is None:
+            raise UsageError(
+                f"the package {self._path} has no detector: pass roi, the box of each object as "
+                "(x, y, w, h) in pixels (edgesafe pose --roi), or use a package with a detector"
+            )
+        spec = detector.spec
+        box = Letterbox(frame.shape[1], frame.shape[0], spec.width, spec.height)
+        try:
+            outputs = detector.run(box.image(frame))
+        except Exception as error:  # whatever the backend raises
+            failed = Refused("inference_failed", f"the detector: {error}")
+            return [Region(self._objects[n], None, None, failed) for n in wanted or spec.objects]
+        found = find_boxes(outputs["heat"][0], outputs["box"][0], spec, box)
+        regions = [
+            Region(self._objects[d.object_id], d.box, d.score)
+            for d in _best_first(found)
+            if wanted is None or d.object_id in wanted
+        ]
+        lacking = set(wanted or ()) - {region.entry.id for region in regions}
+        unseen = Refused("not_detected", "the detector does not find it in the frame")
+        return regions + [Region(self._objects[n], None, None, unseen) for n in sorted(lacking)]
+
+    def _regions(self, roi: Roi, wanted: tuple[int, ...] | None) -> list[Region]:
+        """Turn what the caller calls a region into a list."""
+        regions = []
+        for number, box in read_roi(roi):
+            if number is None:
+                chosen = wanted or tuple(self._objects)
+                if len(chosen) != 1:
+                    raise UsageError(
+                        f"the package {self._path} knows {len(self._objects)} objects: say of "
+                        "which one the roi is, as {object_id: (x, y, w, h)}"
+                    )
+                number = chosen[0]
+            regions.append(Region.of(self._entry(number), box))
+        return [region for region in regions if wanted is None or region.entry.id in wanted]
+
+    def _look(
+        self, frame: npt.NDArray[np.uint8], camera: Camera, regions: list[Region]
+    ) -> list[Pose]:
+        """Run the network that the regions have in common, and fit."""
+        runner = self._networks[regions[0].entry.id]
+        spec = runner.spec
+        started = time.perf_counter()
+        rois = [
+            RoiCrop.from_box(region.box, spec.roi_scale, spec.size)
+            for region in regions
+            if region.box is not None
+        ]
+        crops = np.stack([crop_image(frame, roi) for roi in rois])
+        cropped = time.perf_counter()
+        try:
+            outputs = runner.run(crops, [region.entry.id for region in regions])
+        except Exception as error:  # whatever the backend raises
+            failed = Refused("inference_failed", f"{spec.file}: {error}")
+            return [self._refuse(region, failed) for region in regions]
+        done = time.perf_counter()
+        count = len(regions)
+        ms = PoseTimings(
+            crop=elapsed(started, cropped) / count, network=elapsed(cropped, done) / count
+        )
+        poses = []
+        for index, (region, roi) in enumerate(zip(regions, rois, strict=True)):
+            began = time.perf_counter()
+            one = {name: value[index].astype(np.float64) for name, value in outputs.items()}
+            fit = self._fit_votes if spec.head == "vote" else self._fit_direct
+            pose = fit(region, roi, camera, one, float(one["mask"].sum()) * spec.stride**2)
+            poses.append(pose.with_ms(crop=ms.crop, network=ms.network, pnp=elapsed(began)))
+        return poses
+
+    def _fit_votes(
+        self, region: Region, roi: RoiCrop, camera: Camera, outputs: Mapping[str, Array],
+        mask_px: float,
+    ) -> Pose:  # fmt: skip
+        gates, entry = self._manifest.gates, region.entry
+        keypoints = roi.to_frame(outputs["keypoints"])
+        xx, xy, yy = outputs["covariance"].T
+        # What the network was trained with: its own spread plus a pixel of its input.
+        covariance = np.stack([xx + 1, xy, xy, yy + 1], axis=1).reshape(-1, 2, 2) * roi.scale**2
+        sure = 0.0
+        error = None
+        try:
+            _check_finite(outputs)
+            check_mask(mask_px, gates)
+            solution = solve_pnp(
+                entry.keypoints,
+                keypoints,
+                covariance,
+                camera,
+                max_mahalanobis=gates.max_mahalanobis,
+            )
+            sure = fit_confidence(mask_px, solution, entry, gates)
+            error = solution.reprojection_px
+            check_reprojection(error, roi, gates)
+            check_place(solution.R, solution.t, entry, roi, camera, gates)
+            self._check_confidence(sure)
+        except Refused as refused:
+            return self._refuse(region, refused, sure, keypoints, error)
+        return Pose(
+            object_id=entry.id,
+            name=entry.name,
+            R=solution.R,
+            t_mm=solution.t,
+            covariance=solution.covariance,
+            reprojection_px=error,
+            confidence=sure,
+            roi=region.box,
+            score=region.score,
+            keypoints_px=keypoints,
+            package=self._manifest.identity,
+        )
+
+    def _fit_direct(
+        self, region: Region, roi: RoiCrop, camera: Camera, outputs: Mapping[str, Array],
+        mask_px: float,
+    ) -> Pose:  # fmt: skip
+        gates, entry = self._manifest.gates, region.entry
+        sure = 0.0
+        try:
+            _check_finite(outputs)
+            check_mask(mask_px, gates)
+            sure = mask_confidence(mask_px, gates)
+            R, t = decode_direct(
+                outputs["rotation"], outputs["centre"], float(outputs["log_scale"]), roi, camera
+            )
+            check_place(R, t, entry, roi, camera, gates)
+            self._check_confidence(sure)
+        except Refused as refused:
+            return self._refuse(region, refused, sure)
+        return Pose(
+            object_id=entry.id,
+            name=entry.name,
+            R=R,
+            t_mm=t,
+            confidence=sure,
+            roi=region.box,
+            score=region.score,
+            package=self._manifest.identity,
+        )
+
+    def _check_confidence(self, sure: float) -> None:
+        least = self._manifest.gates.min_confidence
+        if not sure >= least:
+            raise Refused("low_confidence", f"the confidence is {sure:.3f}, below {least:g}")
+
+    def _refuse(
+        self,
+        region: Region,
+        refused: Refused,
+        confidence: float = 0.0,
+        keypoints: Array | None = None,
+        reprojection_px: float | None = None,
+    ) -> Pose:
+        return Pose(
+            object_id=region.entry.id,
+            name=region.entry.name,
+            reprojection_px=reprojection_px,
+            confidence=confidence,
+            reason=refused.code,
+            detail=refused.detail,
+            roi=region.box,
+            score=region.score,
+            keypoints_px=keypoints,
+            package=self._manifest.identity,
+        )
+
+
+def _check_finite(outputs: Mapping[str, Array]) -> None:
+    for name, value in outputs.items():
+        if not np.isfinite(value).all():
+            raise Refused("non_finite", f"the network's {name} is not finite")
+
+
+def _best_first(found: list[Detection]) -> list[Detection]:
+    return sorted(found, key=lambda detection: -detection.score)
