@@ -1,4 +1,4 @@
-"""edgesafe on the device: verified packages in, verdicts out, no torch.
+"""edgesafe on the device: verified packages in, verdicts and poses out, no torch.
 
 The way of an image::
 
@@ -7,6 +7,8 @@ The way of an image::
     sessions.py  bytes -> ONNX Runtime session          encoders.py    tensor -> embedding
     golden.py    does this machine compute the same?    judge.py       embedding -> verdict
     moderator.py puts these together                    verdict.py     the one place of "safe"
+
+The way of a pose is told in :mod:`edgesafe.runtime.pose`.
 
 ``safe`` comes out of one function, from a finite score, a verified package and a whole image or
 text. Everything that went wrong is ``undecided`` with a reason code.
@@ -33,18 +35,27 @@ if TYPE_CHECKING:
     )
     from edgesafe.runtime.intake import ImageSource
     from edgesafe.runtime.manifest import Manifest
+    from edgesafe.runtime.manifest_pose import PoseManifest
     from edgesafe.runtime.moderator import Moderator
     from edgesafe.runtime.package import (
         Package,
+        PosePackage,
         default_model_path,
         read_package,
+        read_pose_package,
         write_package,
+        write_pose_package,
     )
+    from edgesafe.runtime.pose.estimator import PoseEstimator
+    from edgesafe.runtime.pose.intrinsics import Camera
+    from edgesafe.runtime.pose.result import Pose, PoseTimings
+    from edgesafe.runtime.pose.tracking import PoseTracker
     from edgesafe.runtime.preprocess import Preprocess
     from edgesafe.runtime.verdict import ConceptScore, Timings, Verdict
 
 __all__ = [
     "BackendError",
+    "Camera",
     "CheckpointError",
     "ConceptScore",
     "DataError",
@@ -56,6 +67,12 @@ __all__ = [
     "Moderator",
     "Package",
     "PackageError",
+    "Pose",
+    "PoseEstimator",
+    "PoseManifest",
+    "PosePackage",
+    "PoseTimings",
+    "PoseTracker",
     "Preprocess",
     "SourceError",
     "Timings",
@@ -63,21 +80,32 @@ __all__ = [
     "Verdict",
     "default_model_path",
     "read_package",
+    "read_pose_package",
     "write_package",
+    "write_pose_package",
 ]
 
 _HOME = {
+    "Camera": "pose.intrinsics",
     "ConceptScore": "verdict",
     "ImageSource": "intake",
     "Manifest": "manifest",
     "Moderator": "moderator",
     "Package": "package",
+    "Pose": "pose.result",
+    "PoseEstimator": "pose.estimator",
+    "PoseManifest": "manifest_pose",
+    "PosePackage": "package",
+    "PoseTimings": "pose.result",
+    "PoseTracker": "pose.tracking",
     "Preprocess": "preprocess",
     "Timings": "verdict",
     "Verdict": "verdict",
     "default_model_path": "package",
     "read_package": "package",
+    "read_pose_package": "package",
     "write_package": "package",
+    "write_pose_package": "package",
 }
 
 
