@@ -1,0 +1,129 @@
+"""Boards of square markers that lie under parts while their poses are recorded.
+
+Frame of a board: origin in its middle, x to the right, y down as it is looked at, z away from the
+looker into the table; millimetres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesafe.runtime.errors import DataError, PackageError, SourceError
+from edgesafe.runtime.fields import Fields, parse_json
+
+__all__ = ["Marker", "MarkerBoard"]
+
+_LARGEST = 10_000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Marker:
+    """One square marker.
+
+    Attributes:
+        id: Its number.
+        centre: (x, y), mm, board frame.
+        bits: (n, n) data cells, row by row; True is white.
+    """
+
+    id: int
+    centre: tuple[float, float]
+    bits: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class MarkerBoard:
+    """Markers of one size on a grid.
+
+    Attributes:
+        pitch: Distance of neighbouring markers, mm.
+        side: Side of a marker with its black border, mm.
+        border_bits: Width of the black border in cells.
+        markers: All of them.
+    """
+
+    pitch: float
+    side: float
+    border_bits: int
+    markers: tuple[Marker, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> MarkerBoard:
+        """Read a board's JSON: ``pitch, side, border_bits, data_bits, markers[id, center, bits]``.
+
+        Raises:
+            SourceError: The file cannot be read.
+            DataError: It is not such a board.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise SourceError(f"{path}: {error.strerror or error}: name a board's JSON") from None
+        try:
+            fields = parse_json(data, str(path))
+            if "units" in fields and fields.text("units") != "mm":
+                raise fields.fail("units", "must be 'mm'")
+            cells = fields.integer("data_bits", 1, 16)
+            markers = tuple(
+                _marker(item, cells, f"{path}: markers[{at}]")
+                for at, item in enumerate(fields.items("markers"))
+            )
+            if not markers:
+                raise fields.fail("markers", "must not be empty")
+            return cls(
+                fields.number("pitch", 1, _LARGEST),
+                fields.number("side", 1, _LARGEST),
+                fields.integer("border_bits", 1, 8),
+                markers,
+            )
+        except PackageError as error:
+            # The reader of fields words its complaints for packages.
+            raise DataError(f"{error}: this is not a marker board") from None
+
+    @property
+    def half(self) -> float:
+        """Half the side of the square that holds the board and its white rim, mm."""
+        furthest = max(max(abs(value) for value in marker.centre) for marker in self.markers)
+        return furthest + self.pitch / 2
+
+    @property
+    def free_half(self) -> float:
+        """Half the side of the largest centred square without ink, mm; 0 where there is none."""
+        nearest = min(max(abs(value) for value in marker.centre) for marker in self.markers)
+        return max(0.0, nearest - self.pitch / 2)
+
+    def draw(self, px_per_mm: float) -> NDArray[np.float32]:
+        """Return how white the board is, (n, n) in 0..1, n = 2 ``half`` ``px_per_mm``, seen as
+        its frame tells: x to the right, y down.
+        """
+        import cv2
+
+        size = max(1, round(2 * self.half * px_per_mm))
+        board = np.ones((size, size), np.float32)
+        for marker in self.markers:
+            cells = np.pad(marker.bits.astype(np.float32), self.border_bits)
+            low = [round((value - self.side / 2 + self.half) * px_per_mm) for value in marker.centre]
+            high = [
+                round((value + self.side / 2 + self.half) * px_per_mm) for value in marker.centre
+            ]
+            shape = (max(1, high[0] - low[0]), max(1, high[1] - low[1]))
+            ink = cv2.resize(cells, shape, interpolation=cv2.INTER_AREA)
+            if min(shape) > len(cells):
+                ink = cv2.resize(cells, shape, interpolation=cv2.INTER_NEAREST)
+            board[low[1] : low[1] + shape[1], low[0] : low[0] + shape[0]] = ink
+        return board
+
+
+def _marker(value: Any, cells: int, where: str) -> Marker:
+    fields = Fields(value, where)
+    text = fields.text("bits")
+    if len(text) != cells * cells or set(text) - {"0", "1"}:
+        raise fields.fail("bits", f"must be {cells * cells} digits 0 or 1")
+    centre = fields.numbers("center", -_LARGEST, _LARGEST, count=2)
+    bits = np.array([digit == "1" for digit in text]).reshape(cells, cells)
+    return Marker(fields.integer("id", 0, 1_000_000), (centre[0], centre[1]), bits)

@@ -1,0 +1,185 @@
+"""One training image: a scene, drawn, photographed, with the truth about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesafe.calib.board import MarkerBoard
+from edgesafe.calib.render.camera_effects import CameraEffects, photograph
+from edgesafe.calib.render.canvas import SAMPLES, Canvas, Silhouette, finer, silhouette
+from edgesafe.calib.render.ground import Ground
+from edgesafe.calib.render.looks import random_lighting, random_material, recolour, wrap_photo
+from edgesafe.calib.render.photos import Photos
+from edgesafe.calib.render.raster import rasterise
+from edgesafe.calib.render.scene import Body, Scene, SceneOptions, random_scene
+from edgesafe.calib.render.shade import Lighting, shade
+from edgesafe.calib.render.surface import Surface
+from edgesafe.runtime.pose.intrinsics import Camera
+
+__all__ = ["Rendered", "RenderedPart", "Studio"]
+
+Array = NDArray[np.float64]
+RGB8 = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+Rng = np.random.Generator
+
+# How far beyond the border an object is drawn to learn its whole size, in samples.
+_MARGIN = 800
+_NOTHING: Box = (-1, -1, -1, -1)
+_PHOTO_WRAPPED = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedPart:
+    """What is known of one part in a frame; boxes as in BOP, whole pixel columns and rows.
+
+    Attributes:
+        part: Its index in the studio.
+        R: (3, 3) rotation of T_cam_obj.
+        t: (3,) translation of T_cam_obj, mm.
+        mask: (height, width) where it would be seen if it were alone.
+        mask_visib: (height, width) where it is seen.
+        bbox_obj: (x, y, w, h) of its whole silhouette, also beyond the frame.
+        bbox_visib: (x, y, w, h) of what is seen; all -1 where nothing is.
+        px_count_all: Pixels of the whole silhouette, also beyond the frame.
+        px_count_visib: Pixels seen.
+    """
+
+    part: int
+    R: Array
+    t: Array
+    mask: Mask
+    mask_visib: Mask
+    bbox_obj: Box
+    bbox_visib: Box
+    px_count_all: int
+    px_count_visib: int
+
+    @property
+    def visib_fract(self) -> float:
+        """Visible share of the whole silhouette."""
+        return self.px_count_visib / self.px_count_all if self.px_count_all else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A frame, (height, width, 3) uint8 RGB, and the parts in it."""
+
+    rgb: RGB8
+    parts: tuple[RenderedPart, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """All that frames are made of; the same random generator gives the same frame.
+
+    Attributes:
+        parts: The surfaces to learn.
+        camera: K and the size of the frames; its distortion is not applied.
+        photos: Backgrounds and textures.
+        board: The marker board of :attr:`SceneOptions.board`, or None.
+        scenes: Where things are.
+        effects: What the camera does.
+    """
+
+    parts: Sequence[Surface]
+    camera: Camera
+    photos: Photos
+    board: MarkerBoard | None
+    scenes: SceneOptions
+    effects: CameraEffects
+
+    def frame(self, rng: Rng) -> Rendered:
+        """Return a random frame."""
+        scene = random_scene(self.parts, self.camera, self.scenes, rng)
+        lighting = random_lighting(rng, scene.R_ground[:, 2])
+        background = self._background(scene, lighting, rng)
+        canvas = Canvas(self.camera.width, self.camera.height)
+        outlines: dict[int, Silhouette] = {}
+        for owner, body in enumerate(scene.bodies):
+            outlines[owner] = self._draw(canvas, body, owner, lighting, rng)
+        rgb = photograph(canvas.over(background), rng, self.effects)
+        parts = tuple(
+            self._truth(canvas, body, owner, outlines[owner])
+            for owner, body in enumerate(scene.bodies)
+            if body.part is not None
+        )
+        return Rendered(rgb, parts)
+
+    def _background(self, scene: Scene, lighting: Lighting, rng: Rng) -> RGB8:
+        picture = self.photos.picture(rng, self.camera.width, self.camera.height)
+        if scene.t_ground is None:
+            return picture
+        # About one texel for each pixel at the middle of the table.
+        px_per_mm = float(np.clip(self.camera.K[0, 0] / scene.t_ground[2], 0.2, 1.2))
+        ground = Ground.random(rng, self.photos, px_per_mm)
+        if self.board is not None and rng.random() < self.scenes.board:
+            ground.lay_board(rng, self.board, self.photos)
+        if rng.random() < 0.8:
+            self._shadows(ground, scene, lighting, rng)
+        gain = np.asarray(lighting.sky) ** (1 / 2.2) * rng.uniform(0.8, 1.2)
+        return ground.paint(picture, scene.R_ground, scene.t_ground, self.camera.K, gain)
+
+    def _shadows(self, ground: Ground, scene: Scene, lighting: Lighting, rng: Rng) -> None:
+        assert scene.t_ground is not None
+        strength, blur = rng.uniform(0.1, 0.6), rng.uniform(4, 40)
+        lamp = scene.R_ground.T @ np.asarray(lighting.lamps[0].towards)
+        # A lamp near the horizon would throw shadows of metres.
+        lamp[2] = max(lamp[2], 0.5)
+        above = np.array([0, 0, 1.0])
+        for body in scene.bodies:
+            R = scene.R_ground.T @ body.R
+            t = scene.R_ground.T @ (body.t - scene.t_ground)
+            ground.cast_shadow(body.surface, R, t, lamp, strength, blur)
+            ground.cast_shadow(body.surface, R, t, above, strength * 0.7, 8.0)
+
+    def _draw(
+        self, canvas: Canvas, body: Body, owner: int, lighting: Lighting, rng: Rng
+    ) -> Silhouette:
+        surface = body.surface
+        if body.part is not None:
+            surface = recolour(surface, rng)
+        elif rng.random() < _PHOTO_WRAPPED:
+            surface = wrap_photo(surface, rng, self.photos)
+        buffers = rasterise(
+            surface,
+            body.R,
+            body.t,
+            finer(self.camera.K),
+            self.camera.width * SAMPLES,
+            self.camera.height * SAMPLES,
+            margin=_MARGIN if body.part is not None else 0,
+        )
+        colour = shade(
+            surface, buffers, body.R, finer(self.camera.K), lighting, random_material(rng)
+        )
+        canvas.draw(buffers, colour, owner)
+        return silhouette(buffers)
+
+    def _truth(self, canvas: Canvas, body: Body, owner: int, outline: Silhouette) -> RenderedPart:
+        assert body.part is not None
+        visible = canvas.visible(owner, outline.window)
+        return RenderedPart(
+            body.part,
+            body.R,
+            body.t,
+            outline.in_frame(self.camera.width, self.camera.height),
+            visible,
+            _box(outline.mask, outline.window.x, outline.window.y),
+            _box(visible, 0, 0),
+            int(outline.mask.sum()),
+            int(visible.sum()),
+        )
+
+
+def _box(mask: Mask, x: int, y: int) -> Box:
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(columns):
+        return _NOTHING
+    left, top = int(columns[0]), int(rows[0])
+    return x + left, y + top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1
