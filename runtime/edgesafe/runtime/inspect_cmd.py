@@ -16,8 +16,25 @@ from edgesafe.runtime.concepts import ConceptBank, parse_concepts
 from edgesafe.runtime.errors import CheckpointError, PackageError, SourceError
 from edgesafe.runtime.fields import parse_json
 from edgesafe.runtime.golden import parse_golden
-from edgesafe.runtime.manifest import MANIFEST, ImageEncoder, Manifest, Rate, TextEncoder, Threshold
-from edgesafe.runtime.package import Package, default_model_path, read_package
+from edgesafe.runtime.manifest import (
+    MANIFEST,
+    Common,
+    ImageEncoder,
+    Manifest,
+    Rate,
+    TextEncoder,
+    Threshold,
+)
+from edgesafe.runtime.manifest_pose import PoseObject
+from edgesafe.runtime.package import (
+    Package,
+    PosePackage,
+    default_model_path,
+    package_kind,
+    read_package,
+    read_pose_package,
+)
+from edgesafe.runtime.pose.golden import parse_pose_golden
 
 __all__ = ["inspect"]
 
@@ -44,14 +61,20 @@ def inspect(path: Path | None, as_json: bool, allow_hard_links: bool) -> None:
         raw = _read_checkpoint(folder / CHECKPOINT)
         sections = _checkpoint(folder, raw)
     else:
-        package = read_package(folder, allow_hard_links=allow_hard_links)
-        raw = dict(package.manifest.raw)
-        sections = _package(package)
+        raw, sections = _verified(folder, allow_hard_links)
     if as_json:
         click.echo(json.dumps(raw, ensure_ascii=True, allow_nan=False))
         return
     for line in _layout(sections):
         click.echo(line)
+
+
+def _verified(folder: Path, allow_hard_links: bool) -> tuple[dict[str, Any], Iterator[Section]]:
+    if package_kind(folder) == "pose":
+        pose = read_pose_package(folder, allow_hard_links=allow_hard_links)
+        return dict(pose.manifest.raw), _pose_package(pose)
+    package = read_package(folder, allow_hard_links=allow_hard_links)
+    return dict(package.manifest.raw), _package(package)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
@@ -96,7 +119,21 @@ def _package(package: Package) -> Iterator[Section]:
         manifest.image.preprocess if manifest.image else None,
         str(package.path / manifest.golden),
     )
-    yield "Package", _head(package)
+    geometry = manifest.geometry
+    yield (
+        "Package",
+        _head(
+            package.path,
+            manifest,
+            [
+                ("method", manifest.method),
+                (
+                    "geometry",
+                    f"Lorentz, curvature {geometry.curvature:g}, dimension {geometry.dim}",
+                ),
+            ],
+        ),
+    )
     yield "Files (size and SHA-256 verified)", _files(manifest)
     for name, encoder in (("Image", manifest.image), ("Text", manifest.text)):
         if encoder:
@@ -117,6 +154,63 @@ def _package(package: Package) -> Iterator[Section]:
             ("texts", str(len(golden.text))),
         ],
     )
+    yield from _terms(manifest)
+
+
+def _pose_package(package: PosePackage) -> Iterator[Section]:
+    manifest, gates = package.manifest, package.manifest.gates
+    golden = parse_pose_golden(package.files[manifest.golden], str(package.path / manifest.golden))
+    yield "Package", _head(package.path, manifest, [("kind", "pose")])
+    yield "Files (size and SHA-256 verified)", _files(manifest)
+    yield f"Objects ({len(manifest.objects)})", [_object(entry) for entry in manifest.objects]
+    for network in manifest.networks:
+        ids = ", ".join(map(str, network.objects))
+        yield (
+            f"Network for {ids}",
+            [
+                ("file", network.file),
+                ("precision", f"{network.precision}, weights stored as {network.storage}"),
+                ("opset", str(network.opset)),
+                ("head", network.head),
+                ("input", f"{network.size} x {network.size} pixels, {network.roi_scale:g} x box"),
+                *_parity(manifest, network.file),
+            ],
+        )
+    detector = manifest.detector
+    if detector:
+        yield (
+            "Detector for " + ", ".join(map(str, detector.objects)),
+            [
+                ("file", detector.file),
+                ("precision", f"{detector.precision}, weights stored as {detector.storage}"),
+                ("opset", str(detector.opset)),
+                ("input", f"{detector.width} x {detector.height} pixels, letterboxed"),
+                ("boxes", f"{detector.max_per_object} an object, score {detector.min_score:g} up"),
+                *_parity(manifest, detector.file),
+            ],
+        )
+    yield (
+        "Gates (a pose is refused beyond them)",
+        [(name, f"{getattr(gates, name):g}") for name in gates.__dataclass_fields__],
+    )
+    yield (
+        "Golden pairs",
+        [("regions", str(len(golden.roi))), ("frames", str(len(golden.detector)))],
+    )
+    yield from _terms(manifest)
+
+
+def _object(entry: PoseObject) -> Line:
+    symmetric = len(entry.symmetries_discrete) + len(entry.symmetries_continuous)
+    size = " x ".join(f"{side:.0f}" for side in entry.size)
+    return (
+        f"{entry.id} {entry.name}",
+        f"diameter {entry.diameter:.1f} mm, {size} mm, {len(entry.keypoints)} keypoints, "
+        f"{symmetric or 'no'} symmetr{'y' if symmetric == 1 else 'ies'}",
+    )
+
+
+def _terms(manifest: Common) -> Iterator[Section]:
     yield (
         "Weights",
         [
@@ -130,21 +224,19 @@ def _package(package: Package) -> Iterator[Section]:
     yield "Training", [(key, _plain(value)) for key, value in manifest.training.items()]
 
 
-def _head(package: Package) -> list[Line]:
-    manifest, geometry = package.manifest, package.manifest.geometry
+def _head(path: Path, manifest: Common, more: list[Line]) -> list[Line]:
     return [
-        ("path", str(package.path)),
+        ("path", str(path)),
         ("name", manifest.name),
         ("release", str(manifest.release)),
         ("created", manifest.created),
-        ("method", manifest.method),
-        ("geometry", f"Lorentz, curvature {geometry.curvature:g}, dimension {geometry.dim}"),
+        *more,
         ("needs edgesafe", f"{manifest.minimum_runtime} or newer"),
         ("digest", f"{manifest.digest} (verified; not a signature)"),
     ]
 
 
-def _files(manifest: Manifest) -> list[Line]:
+def _files(manifest: Common) -> list[Line]:
     total = sum(entry.size for entry in manifest.files.values())
     lines = [
         (name, f"{_size(entry.size):>10}  {entry.sha256}")
@@ -165,15 +257,16 @@ def _encoder(manifest: Manifest, name: str, encoder: ImageEncoder | TextEncoder)
     else:
         fixed = ", always padded" if encoder.fixed_length else ""
         lines.append(("input", f"up to {encoder.max_tokens} tokens{fixed}"))
+    return lines + _parity(manifest, name)
+
+
+def _parity(manifest: Common, name: str) -> list[Line]:
     parity = manifest.parity.get(name)
-    if parity:
-        lines.append(
-            (
-                "parity",
-                f"largest relative error {parity.max_relative_error:.1e} ({parity.n} inputs)",
-            )
-        )
-    return lines
+    if parity is None:
+        return []
+    return [
+        ("parity", f"largest relative error {parity.max_relative_error:.1e} ({parity.n} inputs)")
+    ]
 
 
 def _thresholds(manifest: Manifest) -> list[Line]:

@@ -68,6 +68,11 @@ class PoseTracker:
         self._objects = None if objects is None else tuple(objects)
         self._boxes: list[tuple[int, XYWH]] = []
 
+    @property
+    def tracking(self) -> bool:
+        """Whether it knows where to look in the next frame."""
+        return bool(self._boxes)
+
     def reset(self) -> None:
         """Forget where the objects were, as at a cut."""
         self._boxes = []
