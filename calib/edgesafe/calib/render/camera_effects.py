@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 __all__ = ["CameraEffects", "photograph"]
 
+_MEDIUM = 95.0
+
 RGB8 = NDArray[np.uint8]
 Rng = np.random.Generator
 
@@ -31,21 +33,21 @@ class CameraEffects:
         noise: Standard deviation of the brightness noise, of 255.
         colour_noise: Standard deviation of the colour noise, of 255.
         cast: Largest gain or loss of a colour channel.
-        exposure: Largest change of exposure, stops.
+        exposure: Largest error of the automatic exposure, stops.
         gamma: Largest change of the logarithm of gamma.
         sharpening: Weight of the unsharp mask.
         jpeg: Lowest JPEG quality.
         jpeg_share: Share of frames that were JPEG once.
     """
 
-    defocus: float = 1.3
+    defocus: float = 1.4
     motion: float = 7.0
     motion_share: float = 0.15
     softness: float = 2.0
     noise: float = 7.0
     colour_noise: float = 7.0
     cast: float = 0.2
-    exposure: float = 0.7
+    exposure: float = 0.6
     gamma: float = 0.35
     sharpening: float = 1.2
     jpeg: int = 55
@@ -64,7 +66,8 @@ def photograph(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
 def _lens(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
     import cv2
 
-    blur = rng.uniform(0, effects.defocus)
+    # Most cameras are nearly in focus.
+    blur = effects.defocus * rng.random() ** 1.5
     if blur > 0.25:
         frame = cv2.GaussianBlur(frame, (0, 0), blur)
     if rng.random() < effects.motion_share:
@@ -83,7 +86,9 @@ def _tone(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
     """Exposure, white balance, gamma and a lifted or crushed black, in one table a channel."""
     import cv2
 
-    gain = 2 ** rng.uniform(-effects.exposure, effects.exposure)
+    # The camera tries to come to a medium brightness and misses it by up to ``exposure``.
+    mean = max(float(frame[::4, ::4].mean()), 8.0)
+    gain = (_MEDIUM / mean) ** 0.6 * 2 ** rng.uniform(-effects.exposure, effects.exposure)
     balance = 1 + rng.uniform(-effects.cast, effects.cast, 3)
     gamma = np.exp(rng.uniform(-effects.gamma, effects.gamma))
     black = rng.uniform(-12, 12)

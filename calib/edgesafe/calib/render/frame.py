@@ -12,7 +12,13 @@ from edgesafe.calib.board import MarkerBoard
 from edgesafe.calib.render.camera_effects import CameraEffects, photograph
 from edgesafe.calib.render.canvas import SAMPLES, Canvas, Silhouette, finer, silhouette
 from edgesafe.calib.render.ground import Ground
-from edgesafe.calib.render.looks import random_lighting, random_material, recolour, wrap_photo
+from edgesafe.calib.render.looks import (
+    darken_below,
+    random_lighting,
+    random_material,
+    recolour,
+    wrap_photo,
+)
 from edgesafe.calib.render.photos import Photos
 from edgesafe.calib.render.raster import rasterise
 from edgesafe.calib.render.scene import Body, Scene, SceneOptions, random_scene
@@ -102,7 +108,7 @@ class Studio:
         canvas = Canvas(self.camera.width, self.camera.height)
         outlines: dict[int, Silhouette] = {}
         for owner, body in enumerate(scene.bodies):
-            outlines[owner] = self._draw(canvas, body, owner, lighting, rng)
+            outlines[owner] = self._draw(canvas, body, owner, scene, lighting, rng)
         rgb = photograph(canvas.over(background), rng, self.effects)
         parts = tuple(
             self._truth(canvas, body, owner, outlines[owner])
@@ -139,13 +145,23 @@ class Studio:
             ground.cast_shadow(body.surface, R, t, above, strength * 0.7, 8.0)
 
     def _draw(
-        self, canvas: Canvas, body: Body, owner: int, lighting: Lighting, rng: Rng
+        self,
+        canvas: Canvas,
+        body: Body,
+        owner: int,
+        scene: Scene,
+        lighting: Lighting,
+        rng: Rng,
     ) -> Silhouette:
         surface = body.surface
         if body.part is not None:
             surface = recolour(surface, rng)
         elif rng.random() < _PHOTO_WRAPPED:
             surface = wrap_photo(surface, rng, self.photos)
+        if scene.t_ground is not None:
+            up = scene.R_ground[:, 2]
+            height = surface.vertices @ (up @ body.R) + up @ (body.t - scene.t_ground)
+            surface = darken_below(surface, height, rng)
         buffers = rasterise(
             surface,
             body.R,

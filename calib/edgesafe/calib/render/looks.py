@@ -11,7 +11,7 @@ from edgesafe.calib.render.photos import Photos
 from edgesafe.calib.render.shade import Lamp, Lighting, Material
 from edgesafe.calib.render.surface import Surface
 
-__all__ = ["random_lighting", "random_material", "recolour", "wrap_photo"]
+__all__ = ["darken_below", "random_lighting", "random_material", "recolour", "wrap_photo"]
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -24,8 +24,8 @@ def random_lighting(rng: Rng, up: Array) -> Lighting:
 
     A scan's colours hold light already, so the ambient part is mostly the larger one.
     """
-    sky = rng.uniform(0.35, 0.95) * _tint(rng, 0.12)
-    ground = sky * rng.uniform(0.3, 1.0) * _tint(rng, 0.1)
+    sky = rng.uniform(0.25, 0.85) * _tint(rng, 0.12)
+    ground = sky * rng.uniform(0.15, 1.0) * _tint(rng, 0.1)
     count = int(rng.integers(1, 4))
     total = rng.uniform(0.1, 0.9)
     shares = rng.dirichlet(np.ones(count))
@@ -47,19 +47,16 @@ def random_material(rng: Rng) -> Material:
     return Material(float(rng.uniform(0.02, 0.5)), float(np.exp(rng.uniform(1.5, 4.5))))
 
 
-def recolour(surface: Surface, rng: Rng, strength: float = 1.0) -> Surface:
-    """Return the surface with another gain, gamma, saturation and hue.
+def recolour(surface: Surface, rng: Rng) -> Surface:
+    """Return the surface in other colours: as far as a scan and a webcam usually differ, and more.
 
-    Args:
-        surface: With colours of vertices or a texture.
-        rng: Where the randomness comes from.
-        strength: 0 leaves it alone, 1 is as far as a scan and a webcam usually differ.
+    Saturation and contrast rise more often than they fall, since scanners flatten both.
     """
-    gain = np.exp(rng.normal(0, 0.22) * strength) * _tint(rng, 0.07 * strength)
-    gamma = float(np.exp(rng.normal(0, 0.25) * strength))
-    saturation = float(np.exp(rng.normal(0, 0.3) * strength))
-    turn = _about_grey(rng.normal(0, 0.12) * strength)
-    lift = rng.normal(0, 0.03) * strength
+    gain = np.exp(rng.normal(-0.1, 0.2)) * _tint(rng, 0.1)
+    gamma = float(np.exp(rng.normal(0.1, 0.25)))
+    saturation = float(np.exp(rng.normal(0.15, 0.35)))
+    turn = _about_grey(rng.normal(0, 0.18))
+    lift = rng.normal(0, 0.03)
 
     def changed(colour: NDArray[np.float32]) -> NDArray[np.float32]:
         grey = (colour @ _LUMA)[..., None]
@@ -67,10 +64,38 @@ def recolour(surface: Surface, rng: Rng, strength: float = 1.0) -> Surface:
         out = np.clip(out, 0, 1) ** np.float32(gamma) * gain.astype(np.float32) + np.float32(lift)
         return np.clip(out, 0, 1)
 
-    texture = surface.texture
-    if texture is not None:
-        texture = (changed(texture.astype(np.float32) / 255) * 255).astype(np.uint8)
-    return replace(surface, colours=changed(surface.colours), texture=texture)
+    if surface.texture is not None:
+        texture = changed(surface.texture.astype(np.float32) / 255) * 255
+        return replace(surface, texture=texture.astype(np.uint8))
+    return replace(surface, colours=changed(surface.colours) * _blotches(surface, rng))
+
+
+def darken_below(surface: Surface, height: Array, rng: Rng) -> Surface:
+    """Return the surface darker where little light comes: near the ground it stands on.
+
+    Args:
+        surface: With colours of vertices; a texture is left alone.
+        height: (V,) of each vertex above the ground, mm.
+        rng: Where the randomness comes from.
+    """
+    depth, reach = rng.uniform(0, 0.6), rng.uniform(8, 50)
+    dark = 1 - depth * np.exp(-np.maximum(height, 0) / reach)
+    return replace(surface, colours=surface.colours * dark[:, None].astype(np.float32))
+
+
+def _blotches(surface: Surface, rng: Rng) -> NDArray[np.float32]:
+    """Return (V, 1) how bright each vertex is: shadows of other things, wear, dirt."""
+    place = (surface.vertices / surface.radius).astype(np.float32)
+    bright = np.ones(len(place), np.float32)
+    if rng.random() < 0.4:
+        # The edge of a shadow runs across.
+        across = place @ rng.normal(size=3).astype(np.float32) - np.float32(rng.normal(0, 0.6))
+        width = np.float32(rng.uniform(0.03, 0.4))
+        bright -= np.float32(rng.uniform(0.1, 0.6)) / (1 + np.exp(np.clip(across / width, -30, 30)))
+    if rng.random() < 0.5:
+        wave = place @ rng.normal(0, 4, 3).astype(np.float32) + np.float32(rng.uniform(0, 6))
+        bright *= 1 + np.float32(rng.uniform(0, 0.12)) * np.sin(wave)
+    return bright[:, None]
 
 
 def wrap_photo(surface: Surface, rng: Rng, photos: Photos) -> Surface:

@@ -49,7 +49,7 @@ class SceneOptions:
     roll: float = 15.0
     border: float = 0.03
     occluders: tuple[int, int] = (0, 4)
-    clutter: tuple[int, int] = (2, 9)
+    clutter: tuple[int, int] = (4, 14)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,14 +177,14 @@ class _Setting:
             standing = surface.vertices @ R.T
             lift = -float(standing[:, 2].min())
             footprint = float(np.sqrt((standing[:, :2] ** 2).sum(1).max()))
-            reach = spread * (1.8 if part is None else 1)
+            reach = spread * (1.6 if part is None else 1)
             for _ in range(_TRIES):
                 spot = self.rng.normal(0, reach / 1.7, 2)
                 place = np.array([spot[0], spot[1], lift])
                 t = self.R_ground @ place + self.middle
                 if part is not None and not self._in_view(t):
                     continue
-                if part is None and t[2] < self.options.distance[0] / 2:
+                if part is None and t[2] < 0.75 * self.middle[2]:
                     continue
                 if self._clear(spot, 0.72 * footprint):
                     bodies.append(Body(surface, self.R_ground @ R, t, part))
@@ -219,16 +219,16 @@ class _Setting:
             # Nearer than all of the target, beside its middle, so that a part of it stays visible.
             aside = self.rng.normal(size=3)
             aside *= radius * self.rng.uniform(0.5, 1.2) / np.linalg.norm(aside)
-            size = radius * self.rng.uniform(0.5, 1.8)
+            size = radius * self.rng.uniform(0.4, 1.5)
             if self.rng.random() < 0.25:
                 shape, size = hand(self.rng), 160.0
             else:
                 shape = random_shape(self.rng, size)
-            share = 1 - (radius * 1.05 + size / 2 + self.rng.uniform(0, 60)) / target.t[2]
-            if share * target.t[2] > 100:
-                out.append(
-                    Body(shape, random_rotation(self.rng), (target.t + aside) * share, None)
-                )
+            before = radius * 1.05 + size / 2 + self.rng.uniform(0, 60)
+            # So near to the camera it would fill the frame.
+            if before < target.t[2] / 2:
+                t = (target.t + aside) * (1 - before / target.t[2])
+                out.append(Body(shape, random_rotation(self.rng), t, None))
         return out
 
     def _turn(self, upright: float) -> Array:

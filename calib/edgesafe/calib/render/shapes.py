@@ -6,6 +6,7 @@ Every shape is made about the origin with z up, sizes in mm.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,15 +82,33 @@ def hand(rng: Rng) -> Surface:
         parts.append(_limb(rng, start, end, width * 0.13, width * 0.09))
     colour = _SKIN[rng.integers(len(_SKIN))] if rng.random() < 0.7 else rng.uniform(0, 1, 3)
     tone = np.asarray(colour) * rng.uniform(0.85, 1.05)
-    return _joined(parts, np.clip(tone, 0, 1))
+    made = _joined(parts)
+    skin = np.tile(np.clip(tone, 0, 1).astype(np.float32), (len(made.vertices), 1))
+    return replace(made, colours=skin, uv=None)
 
 
 def random_shape(rng: Rng, size: float) -> Surface:
     """Return a random shape of about ``size`` mm, in one or two colours."""
-    makers: list[Callable[[Rng], Surface]] = [_any_box, _turned, _turned, _blob, _cable]
-    made = makers[rng.integers(len(makers))](rng)
-    scale = size / (2 * made.radius)
-    return _coloured(made, made.vertices * scale, rng)
+    made = _one(rng)
+    if rng.random() < 0.3:
+        # Things are made of parts.
+        others = [_one(rng) for _ in range(rng.integers(1, 4))]
+        moved = [
+            replace(other, vertices=other.vertices * rng.uniform(0.2, 0.9) + rng.normal(0, 0.5, 3))
+            for other in others
+        ]
+        made = _joined([made, *moved])
+    return replace(made, vertices=made.vertices * (size / (2 * made.radius)))
+
+
+def _one(rng: Rng) -> Surface:
+    makers: list[Callable[[Rng], Surface]] = [_any_box, _card, _turned, _turned, _blob, _cable]
+    return _coloured(makers[rng.integers(len(makers))](rng), rng)
+
+
+def _card(rng: Rng) -> Surface:
+    """A book, a sheet, a folder."""
+    return box([1, rng.uniform(0.4, 1), rng.uniform(0.005, 0.1)])
 
 
 def _any_box(rng: Rng) -> Surface:
@@ -157,25 +176,29 @@ def _limb(
     return tube(path, thick)
 
 
-def _coloured(made: Surface, vertices: Array, rng: Rng) -> Surface:
+def _coloured(made: Surface, rng: Rng) -> Surface:
     colour = rng.uniform(0, 1, 3) ** rng.uniform(0.5, 2)
     if rng.random() < 0.35:
         colour = np.full(3, rng.uniform(0.03, 0.95)) + rng.normal(0, 0.03, 3)
-    colours = np.tile(colour, (len(vertices), 1))
+    colours = np.tile(colour, (len(made.vertices), 1))
     if rng.random() < 0.4:
-        split = vertices @ rng.normal(size=3)
+        split = made.vertices @ rng.normal(size=3)
         colours[split > np.quantile(split, rng.uniform(0.2, 0.8))] = rng.uniform(0, 1, 3)
     shown = np.clip(colours, 0, 1).astype(np.float32)
-    return Surface(vertices, made.faces, made.normals, shown, made.closed, made.uv)
+    return replace(made, colours=shown)
 
 
-def _joined(parts: list[Surface], colour: Array) -> Surface:
+def _joined(parts: Sequence[Surface]) -> Surface:
     starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-    vertices = np.concatenate([part.vertices for part in parts])
-    faces = np.concatenate([part.faces + at for part, at in zip(parts, starts, strict=False)])
-    normals = np.concatenate([part.normals for part in parts])
-    colours = np.tile(np.asarray(colour, np.float32), (len(vertices), 1))
-    return Surface(vertices, faces, normals, colours, False)
+    uv = [part.uv for part in parts if part.uv is not None]
+    return Surface(
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.faces + at for part, at in zip(parts, starts, strict=False)]),
+        np.concatenate([part.normals for part in parts]),
+        np.concatenate([part.colours for part in parts]),
+        all(part.closed for part in parts),
+        np.concatenate(uv) if len(uv) == len(parts) else None,
+    )
 
 
 def _grid(vertices: Array, uv: Array) -> Surface:
