@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from edgesafe.runtime.files import atomic_write
@@ -20,7 +22,7 @@ class RunLog:
 
     Args:
         folder: The run's folder; None writes no file.
-        total: Optimiser steps of the whole run.
+        total: Optimiser steps of the whole run; None where that is not known.
         step: Steps already done; lines of later steps, left by a run that was cut off after its
             last saved state, are removed.
         tensorboard: Whether to write events.
@@ -31,7 +33,7 @@ class RunLog:
         self,
         folder: Path | None,
         *,
-        total: int,
+        total: int | None,
         step: int = 0,
         tensorboard: bool = True,
         progress: bool = True,
@@ -82,6 +84,11 @@ class RunLog:
                 self._writer.add_scalar(f"{kind}/{name}", value, step)
         if kind == "train":
             self._bar.set_postfix_str(f"loss {values['loss']:.4f}")
+
+    def picture(self, name: str, step: int, rgb: npt.NDArray[np.uint8]) -> None:
+        """Shows a picture (H, W, 3) in TensorBoard."""
+        if self._writer is not None:
+            self._writer.add_image(name, rgb, step, dataformats="HWC")
 
     def say(self, message: str) -> None:
         """Prints a line for a person, above the progress bar."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def save_state(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     generators: Mapping[str, Tensor],
+    extra: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes the state in place of the last one.
 
@@ -97,11 +98,14 @@ def save_state(
         model: Its trainable parameters are kept.
         optimiser: AdamW, whose groups have ``names``.
         generators: States of random number generators by name, uint8.
+        extra: Whatever else changes with training, by name: a running mean, batch statistics.
     """
     tensors = {f"rng/{name}": state for name, state in generators.items()}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             tensors[f"param/{name}"] = parameter.detach().cpu().contiguous()
+    for name, tensor in (extra or {}).items():
+        tensors[f"extra/{name}"] = tensor.detach().cpu().contiguous()
     for name, parameter in _named(optimiser):
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"adam/{key}/{name}"] = value.detach().cpu().contiguous()
@@ -112,9 +116,26 @@ def save_state(
 
 
 def restore_state(
-    folder: Path, identity: Identity, model: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path,
+    identity: Identity,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    *,
+    extra: Mapping[str, Tensor] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    may_change: Collection[str] = MAY_CHANGE,
 ) -> tuple[Place, dict[str, Tensor]]:
     """Puts a saved state back.
+
+    Args:
+        folder: Where it is.
+        identity: Of the run that goes on.
+        model: Its trainable parameters are filled.
+        optimiser: Its moments are filled.
+        extra: Tensors that are filled, those that `save_state` was given.
+        defaults: What a key of the configuration was before there was such a key; those of
+            `RunConfig` where None.
+        may_change: Dotted keys of the configuration that need not be the same.
 
     Returns:
         The place, and the states of the random number generators.
@@ -134,13 +155,17 @@ def restore_state(
         raise CheckpointError(f"{folder} is broken ({error}). Start again.") from error
     if found.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: the format is not {FORMAT!r}. Start again.")
-    _compare(folder, found, identity)
+    if defaults is None:
+        defaults = RunConfig(architecture={"name": ""}).to_dict()
+    _compare(folder, found, identity, defaults, may_change)
     try:
         place = Place(**{f.name: found["place"][f.name] for f in fields(Place)})
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
                     parameter.copy_(tensors[f"param/{name}"])
+            for name, tensor in (extra or {}).items():
+                tensor.copy_(tensors[f"extra/{name}"])
         _restore_adam(optimiser, tensors)
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(
@@ -181,14 +206,20 @@ def _restore_adam(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor
             optimiser.state[parameter] = state
 
 
-def _compare(folder: Path, found: Mapping[str, Any], identity: Identity) -> None:
+def _compare(
+    folder: Path,
+    found: Mapping[str, Any],
+    identity: Identity,
+    defaults: Mapping[str, Any],
+    may_change: Collection[str],
+) -> None:
     # A key that an older version did not know had its default then.
-    defaults = _flat(RunConfig(architecture={"name": ""}).to_dict())
-    old, new = {**defaults, **_flat(found.get("config", {}))}, _flat(identity.config)
+    old = {**_flat(defaults), **_flat(found.get("config", {}))}
+    new = _flat(identity.config)
     changed = sorted(
         key
         for key in old.keys() | new.keys()
-        if old.get(key) != new.get(key) and key not in MAY_CHANGE
+        if old.get(key) != new.get(key) and key not in may_change
     )
     if changed:
         raise CheckpointError(

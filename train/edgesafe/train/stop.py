@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -25,30 +25,38 @@ class Watch:
         interrupted: Whether a signal asked to stop.
     """
 
-    def __init__(self, *, save_minutes: float, max_minutes: float) -> None:
+    def __init__(
+        self,
+        *,
+        save_minutes: float,
+        max_minutes: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Starts the clock.
 
         Args:
             save_minutes: Time between two saved states; 0 for each step.
             max_minutes: Time until the run stops; 0 for no limit.
+            clock: Seconds of what counts as time.
         """
         self.interrupted = False
-        self._started = self._saved = time.monotonic()
+        self._clock = clock
+        self._started = self._saved = clock()
         self._save = save_minutes * 60
         self._max = max_minutes * 60
 
     @property
     def seconds(self) -> float:
         """Since the start."""
-        return time.monotonic() - self._started
+        return self._clock() - self._started
 
     def saved(self) -> None:
         """A state was saved just now."""
-        self._saved = time.monotonic()
+        self._saved = self._clock()
 
     def verdict(self, device: torch.device) -> int:
         """`GO_ON`, `SAVE`, `TIME_UP` or `INTERRUPTED`, the same in every process."""
-        now = time.monotonic()
+        now = self._clock()
         verdict = GO_ON
         if self.interrupted:
             verdict = INTERRUPTED
