@@ -37,26 +37,16 @@ from edgesafe.runtime.manifest_pose import PoseManifest, PoseObject
 from edgesafe.runtime.package import PosePackage, default_model_path, read_pose_package
 from edgesafe.runtime.pose.crop import RoiCrop, crop_image
 from edgesafe.runtime.pose.detector import Detection, Letterbox, find_boxes
-from edgesafe.runtime.pose.direct import decode_direct
-from edgesafe.runtime.pose.gating import (
-    check_mask,
-    check_place,
-    check_reprojection,
-    fit_confidence,
-    mask_confidence,
-)
+from edgesafe.runtime.pose.fit import Fit, fit_pose
 from edgesafe.runtime.pose.golden import parse_pose_golden
 from edgesafe.runtime.pose.intrinsics import Camera, as_camera
-from edgesafe.runtime.pose.networks import PoseRunner, open_detector, open_network
-from edgesafe.runtime.pose.pnp import solve_pnp
+from edgesafe.runtime.pose.networks import DetectorRunner, PoseRunner, open_detector, open_network
 from edgesafe.runtime.pose.regions import Region, Roi, check_frame, check_region, read_roi
 from edgesafe.runtime.pose.result import Pose, PoseTimings
 
 __all__ = ["PoseEstimator"]
 
 SAMPLE = "pose-lmo"
-
-Array = npt.NDArray[np.float64]
 
 
 class PoseEstimator:
@@ -141,6 +131,19 @@ class PoseEstimator:
     def has_detector(self) -> bool:
         """Whether ``roi`` may be left out."""
         return self._detector is not None
+
+    def network(self, object_id: int) -> PoseRunner:
+        """Return the network that knows an object.
+
+        Raises:
+            UsageError: The package does not know the object.
+        """
+        return self._networks[self._entry(object_id).id]
+
+    @property
+    def detector(self) -> DetectorRunner | None:
+        """The detector, if there is one."""
+        return self._detector
 
     def estimate(
         self,
@@ -275,113 +278,52 @@ class PoseEstimator:
         poses = []
         for index, (region, roi) in enumerate(zip(regions, rois, strict=True)):
             began = time.perf_counter()
-            one = {name: value[index].astype(np.float64) for name, value in outputs.items()}
-            fit = self._fit_votes if spec.head == "vote" else self._fit_direct
-            pose = fit(region, roi, camera, one, float(one["mask"].sum()) * spec.stride**2)
+            one = {name: value[index] for name, value in outputs.items()}
+            pose = self._fit(region, one, runner, roi, camera)
             poses.append(pose.with_ms(crop=ms.crop, network=ms.network, pnp=elapsed(began)))
         return poses
 
-    def _fit_votes(
-        self, region: Region, roi: RoiCrop, camera: Camera, outputs: Mapping[str, Array],
-        mask_px: float,
-    ) -> Pose:  # fmt: skip
-        gates, entry = self._manifest.gates, region.entry
-        keypoints = roi.to_frame(outputs["keypoints"])
-        xx, xy, yy = outputs["covariance"].T
-        # What the network was trained with: its own spread plus a pixel of its input.
-        covariance = np.stack([xx + 1, xy, xy, yy + 1], axis=1).reshape(-1, 2, 2) * roi.scale**2
-        sure = 0.0
-        error = None
-        try:
-            _check_finite(outputs)
-            check_mask(mask_px, gates)
-            solution = solve_pnp(
-                entry.keypoints,
-                keypoints,
-                covariance,
-                camera,
-                max_mahalanobis=gates.max_mahalanobis,
-            )
-            sure = fit_confidence(mask_px, solution, entry, gates)
-            error = solution.reprojection_px
-            check_reprojection(error, roi, gates)
-            check_place(solution.R, solution.t, entry, roi, camera, gates)
-            self._check_confidence(sure)
-        except Refused as refused:
-            return self._refuse(region, refused, sure, keypoints, error)
-        return Pose(
-            object_id=entry.id,
-            name=entry.name,
-            R=solution.R,
-            t_mm=solution.t,
-            covariance=solution.covariance,
-            reprojection_px=error,
-            confidence=sure,
-            roi=region.box,
-            score=region.score,
-            keypoints_px=keypoints,
-            package=self._manifest.identity,
-        )
-
-    def _fit_direct(
-        self, region: Region, roi: RoiCrop, camera: Camera, outputs: Mapping[str, Array],
-        mask_px: float,
-    ) -> Pose:  # fmt: skip
-        gates, entry = self._manifest.gates, region.entry
-        sure = 0.0
-        try:
-            _check_finite(outputs)
-            check_mask(mask_px, gates)
-            sure = mask_confidence(mask_px, gates)
-            R, t = decode_direct(
-                outputs["rotation"], outputs["centre"], float(outputs["log_scale"]), roi, camera
-            )
-            check_place(R, t, entry, roi, camera, gates)
-            self._check_confidence(sure)
-        except Refused as refused:
-            return self._refuse(region, refused, sure)
-        return Pose(
-            object_id=entry.id,
-            name=entry.name,
-            R=R,
-            t_mm=t,
-            confidence=sure,
-            roi=region.box,
-            score=region.score,
-            package=self._manifest.identity,
-        )
-
-    def _check_confidence(self, sure: float) -> None:
-        least = self._manifest.gates.min_confidence
-        if not sure >= least:
-            raise Refused("low_confidence", f"the confidence is {sure:.3f}, below {least:g}")
-
-    def _refuse(
+    def _fit(
         self,
         region: Region,
-        refused: Refused,
-        confidence: float = 0.0,
-        keypoints: Array | None = None,
-        reprojection_px: float | None = None,
+        outputs: Mapping[str, npt.NDArray[np.float32]],
+        runner: PoseRunner,
+        roi: RoiCrop,
+        camera: Camera,
     ) -> Pose:
+        fit, gates = Fit(), self._manifest.gates
+        try:
+            fit_pose(fit, outputs, runner.spec, region.entry, gates, roi, camera)
+        except Refused as refused:
+            return self._refuse(region, refused, fit)
         return Pose(
             object_id=region.entry.id,
             name=region.entry.name,
-            reprojection_px=reprojection_px,
-            confidence=confidence,
+            R=fit.R,
+            t_mm=fit.t_mm,
+            covariance=fit.covariance,
+            reprojection_px=fit.reprojection_px,
+            confidence=fit.confidence,
+            roi=region.box,
+            score=region.score,
+            keypoints_px=fit.keypoints_px,
+            package=self._manifest.identity,
+        )
+
+    def _refuse(self, region: Region, refused: Refused, fit: Fit | None = None) -> Pose:
+        fit = fit or Fit()
+        return Pose(
+            object_id=region.entry.id,
+            name=region.entry.name,
+            reprojection_px=fit.reprojection_px,
+            confidence=fit.confidence,
             reason=refused.code,
             detail=refused.detail,
             roi=region.box,
             score=region.score,
-            keypoints_px=keypoints,
+            keypoints_px=fit.keypoints_px,
             package=self._manifest.identity,
         )
-
-
-def _check_finite(outputs: Mapping[str, Array]) -> None:
-    for name, value in outputs.items():
-        if not np.isfinite(value).all():
-            raise Refused("non_finite", f"the network's {name} is not finite")
 
 
 def _best_first(found: list[Detection]) -> list[Detection]:

@@ -25,7 +25,14 @@ from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.intrinsics import Camera
 from edgesafe.runtime.pose.pnp import PnpSolution
 
-__all__ = ["check_mask", "check_place", "check_reprojection", "fit_confidence", "mask_confidence"]
+__all__ = [
+    "check_confidence",
+    "check_mask",
+    "check_place",
+    "check_reprojection",
+    "fit_confidence",
+    "mask_confidence",
+]
 
 _ANGLE = 0.1  # rad
 _SHARE = 0.1  # of the diameter
@@ -55,6 +62,15 @@ def check_mask(mask_px: float, gates: Gates) -> None:
             "mask_too_small",
             f"the network sees {mask_px:.0f} square pixels of the object in its input, and needs "
             f"{gates.min_mask_px:g}",
+        )
+
+
+def check_confidence(confidence: float, gates: Gates) -> None:
+    """Refuse what is not sure enough (``low_confidence``)."""
+    if not confidence >= gates.min_confidence:
+        raise Refused(
+            "low_confidence",
+            f"the confidence is {confidence:.3f}, below {gates.min_confidence:g}",
         )
 
 
