@@ -98,8 +98,9 @@ class MarkerBoard:
         return max(0.0, nearest - self.pitch / 2)
 
     def draw(self, px_per_mm: float) -> NDArray[np.float32]:
-        """Return how white the board is, (n, n) in 0..1, n = 2 ``half`` ``px_per_mm``, seen as
-        its frame tells: x to the right, y down.
+        """Return how white the board is, (n, n) in 0..1, n = 2 ``half`` ``px_per_mm``.
+
+        Seen as its frame tells: x to the right, y down.
         """
         import cv2
 
@@ -107,7 +108,9 @@ class MarkerBoard:
         board = np.ones((size, size), np.float32)
         for marker in self.markers:
             cells = np.pad(marker.bits.astype(np.float32), self.border_bits)
-            low = [round((value - self.side / 2 + self.half) * px_per_mm) for value in marker.centre]
+            low = [
+                round((value - self.side / 2 + self.half) * px_per_mm) for value in marker.centre
+            ]
             high = [
                 round((value + self.side / 2 + self.half) * px_per_mm) for value in marker.centre
             ]

@@ -69,7 +69,7 @@ def _lens(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
     # Most cameras are nearly in focus.
     blur = effects.defocus * rng.random() ** 1.5
     if blur > 0.25:
-        frame = cv2.GaussianBlur(frame, (0, 0), blur)
+        frame = cast(RGB8, cv2.GaussianBlur(frame, (0, 0), blur))
     if rng.random() < effects.motion_share:
         length = rng.uniform(0, effects.motion)
         angle = rng.uniform(0, np.pi)
@@ -78,7 +78,7 @@ def _lens(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
         for step in np.linspace(-length / 2, length / 2, 25):
             x, y = reach + step * np.cos(angle), reach + step * np.sin(angle)
             kernel[round(y), round(x)] += 1
-        frame = cv2.filter2D(frame, -1, kernel / kernel.sum())
+        frame = cast(RGB8, cv2.filter2D(frame, -1, kernel / kernel.sum()))
     return frame
 
 
@@ -114,8 +114,8 @@ def _sensor(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
             channel = cv2.GaussianBlur(channel, (0, 0), softness)
         if colour_noise > 0.3:
             # Demosaicing and compression leave colour noise in blotches.
-            grain = _noise(rng, height // 2, width // 2, colour_noise)
-            grain = cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
+            coarse = _noise(rng, (height + 1) // 2, (width + 1) // 2, colour_noise)
+            grain = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
             channel = cv2.add(channel, grain, dtype=cv2.CV_8U)
         colours[at] = channel
     return cast(RGB8, cv2.cvtColor(cv2.merge([bright, *colours]), cv2.COLOR_YCrCb2RGB))
@@ -124,7 +124,7 @@ def _sensor(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
 def _noise(rng: Rng, height: int, width: int, deviation: float) -> NDArray[np.int16]:
     """Return normal noise rounded to integers, (height, width)."""
     values = rng.standard_normal((height, width), dtype=np.float32)
-    return np.rint(values * np.float32(deviation)).astype(np.int16)
+    return cast(NDArray[np.int16], np.rint(values * np.float32(deviation)).astype(np.int16))
 
 
 def _sharpen(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
@@ -145,4 +145,4 @@ def _store(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
     quality = int(rng.integers(effects.jpeg, 96))
     # The order of the channels matters: JPEG keeps green best and blue worst.
     _, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cast(RGB8, cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]

@@ -29,7 +29,7 @@ def finer(K: Array) -> Array:
     """Return the camera matrix of the samples, (3, 3): their pixel (0, 0) is centred at (0, 0)."""
     fine = np.asarray(K, np.float64) * [[SAMPLES], [SAMPLES], [1]]
     fine[:2, 2] += (SAMPLES - 1) / 2
-    return cast(Array, fine)
+    return fine
 
 
 class Silhouette(NamedTuple):
@@ -110,9 +110,7 @@ class Canvas:
         left, top = max(box.x, 0), max(box.y, 0)
         right, bottom = min(box.x + box.width, self.width), min(box.y + box.height, self.height)
         if left < right and top < bottom:
-            fine = self._owner[
-                top * SAMPLES : bottom * SAMPLES, left * SAMPLES : right * SAMPLES
-            ]
+            fine = self._owner[top * SAMPLES : bottom * SAMPLES, left * SAMPLES : right * SAMPLES]
             mask[top:bottom, left:right] = _whole_pixels(fine == owner)
         return mask
 

@@ -219,9 +219,7 @@ class _Worker:
                     "visib_fract": round(part.visib_fract, 6),
                 }
             )
-        atomic_write(
-            _record(self._partial, number), canonical_json({"gt": truth, "gt_info": info})
-        )
+        atomic_write(_record(self._partial, number), canonical_json({"gt": truth, "gt_info": info}))
 
 
 _worker: _Worker | None = None

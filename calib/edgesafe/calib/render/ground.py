@@ -108,8 +108,8 @@ class Ground:
         dark = np.zeros((rows, columns), np.uint8)
         dark[row[inside], column[inside]] = 255
         # Fill what lies between the vertices of coarse meshes.
-        dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-        soft = cv2.GaussianBlur(dark, (0, 0), max(0.5, blur_mm / _SHADOW_CELL))
+        filled = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+        soft = cv2.GaussianBlur(filled, (0, 0), max(0.5, blur_mm / _SHADOW_CELL))
         self._light *= 1 - soft.astype(np.float32) * np.float32(strength / 255)
 
     def paint(self, frame: RGB8, R: Array, t: Array, K: Array, light: Array) -> RGB8:

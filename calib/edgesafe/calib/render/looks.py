@@ -62,10 +62,10 @@ def recolour(surface: Surface, rng: Rng) -> Surface:
         grey = (colour @ _LUMA)[..., None]
         out = (grey + (colour - grey) * np.float32(saturation)) @ turn.T
         out = np.clip(out, 0, 1) ** np.float32(gamma) * gain.astype(np.float32) + np.float32(lift)
-        return np.clip(out, 0, 1)
+        return np.asarray(np.clip(out, 0, 1), np.float32)
 
     if surface.texture is not None:
-        texture = changed(surface.texture.astype(np.float32) / 255) * 255
+        texture = changed(np.asarray(surface.texture / 255, np.float32)) * 255
         return replace(surface, texture=texture.astype(np.uint8))
     return replace(surface, colours=changed(surface.colours) * _blotches(surface, rng))
 

@@ -85,7 +85,7 @@ def distance(given: tuple[float, float] | None, parts: Sequence[Part]) -> tuple[
     Raises:
         UsageError: The range is empty, or the nearest parts would touch the camera.
     """
-    largest = max(float(part.info["diameter"]) for part in parts)
+    largest = max(part.info.diameter for part in parts)
     if given is None:
         return 2.5 * largest, 8 * largest
     near, far = given

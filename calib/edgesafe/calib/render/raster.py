@@ -71,9 +71,7 @@ class RasterBuffers:
         mask[self.index] = True
         return mask.reshape(self.window.height, self.window.width)
 
-    def interpolate(
-        self, surface: Surface, values: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def interpolate(self, surface: Surface, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Interpolate values of vertices, (V, c), over the covered pixels: (n, c)."""
         out = np.zeros((len(self.face), values.shape[1]), np.float32)
         for corner in range(3):
@@ -186,18 +184,18 @@ def _triangles(surface: Surface, x: Array, y: Array, inverse: Array, window: Win
 
 
 def _least(of: Array) -> Array:
-    return np.minimum(np.minimum(of[0], of[1]), of[2])
+    return np.asarray(np.minimum(np.minimum(of[0], of[1]), of[2]))
 
 
 def _most(of: Array) -> Array:
-    return np.maximum(np.maximum(of[0], of[1]), of[2])
+    return np.asarray(np.maximum(np.maximum(of[0], of[1]), of[2]))
 
 
 def _runs(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return ``starts[0], starts[0]+1, …`` (``counts[0]`` of them), then ``starts[1], …``."""
     ends = np.cumsum(counts)
     steps = np.arange(ends[-1] if len(ends) else 0)
-    return steps + np.repeat(starts - (ends - counts), counts)
+    return np.asarray(steps + np.repeat(starts - (ends - counts), counts))
 
 
 def _pixels(

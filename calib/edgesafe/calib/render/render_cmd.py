@@ -83,9 +83,7 @@ __all__ = ["render"]
     help="Format of the frames.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."
-)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 def render(
     meshes: tuple[Path, ...],
     out: Path,

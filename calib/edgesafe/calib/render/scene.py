@@ -96,7 +96,9 @@ def random_rotation(rng: Rng) -> Array:
     )
 
 
-def random_scene(parts: Sequence[Surface], camera: Camera, options: SceneOptions, rng: Rng) -> Scene:
+def random_scene(
+    parts: Sequence[Surface], camera: Camera, options: SceneOptions, rng: Rng
+) -> Scene:
     """Return a scene; parts are drawn without repetition as long as there are enough."""
     wanted = int(rng.integers(options.objects[0], options.objects[1] + 1))
     order: list[int] = []
@@ -107,8 +109,8 @@ def random_scene(parts: Sequence[Surface], camera: Camera, options: SceneOptions
     clutter = int(rng.integers(options.clutter[0], options.clutter[1] + 1))
     if rng.random() < options.table:
         near, far = options.distance
-        middle = _ray(camera, 
-            camera.width * rng.uniform(0.3, 0.7), camera.height * rng.uniform(0.3, 0.7)
+        middle = _ray(
+            camera, camera.width * rng.uniform(0.3, 0.7), camera.height * rng.uniform(0.3, 0.7)
         ) * rng.uniform(near + 0.2 * (far - near), far - 0.1 * (far - near))
         setting = _Setting(parts, camera, options, rng, R_ground, middle)
         bodies = setting.on_table(order, clutter)
@@ -128,7 +130,7 @@ def _view(options: SceneOptions, rng: Rng) -> Array:
     forward = np.array([0, np.cos(elevation), -np.sin(elevation)])
     right = np.array([1.0, 0, 0])
     looking = np.stack([right, np.cross(forward, right), forward])
-    return _about_z(roll) @ looking @ _about_z(rng.uniform(0, 2 * np.pi))
+    return np.asarray(_about_z(roll) @ looking @ _about_z(rng.uniform(0, 2 * np.pi)))
 
 
 def _about_z(angle: float) -> Array:

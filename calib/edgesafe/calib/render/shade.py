@@ -100,11 +100,11 @@ def shade(
     light += highlight
     np.clip(light, 0, 1, out=light)
     light *= _STEPS
-    return np.take(_ENCODED, light.astype(np.int32))
+    return np.asarray(np.take(_ENCODED, light.astype(np.int32)))
 
 
 def _dot(a: Pixels, b: Pixels) -> Pixels:
-    return np.einsum("nc,nc->n", a, b)
+    return np.asarray(np.einsum("nc,nc->n", a, b))
 
 
 def _towards_eye(buffers: RasterBuffers, K: Array) -> Pixels:
@@ -147,7 +147,7 @@ def _texels(
     height, width = texture.shape[:2]
     x = (at[:, 0] % 1 * width).astype(np.intp).clip(0, width - 1)
     y = ((1 - at[:, 1]) % 1 * height).astype(np.intp).clip(0, height - 1)
-    return _LINEAR[texture[y, x]]
+    return np.asarray(_LINEAR[texture[y, x]])
 
 
 _LINEAR = (np.linspace(0, 1, 256) ** _GAMMA).astype(np.float32)

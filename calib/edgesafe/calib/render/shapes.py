@@ -112,7 +112,7 @@ def _card(rng: Rng) -> Surface:
 
 
 def _any_box(rng: Rng) -> Surface:
-    return box(rng.uniform(0.15, 1, 3))
+    return box(rng.uniform(0.15, 1, 3).tolist())
 
 
 def _turned(rng: Rng) -> Surface:

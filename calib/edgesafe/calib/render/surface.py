@@ -44,9 +44,10 @@ class Surface:
         """Prepare a mesh; one without colours is grey."""
         vertices = np.asarray(mesh.vertices, np.float64)
         faces = np.asarray(mesh.faces, np.int64)
-        normals = mesh.normals
-        if normals is None or not np.isfinite(normals).all():
+        if mesh.normals is None or not np.isfinite(mesh.normals).all():
             normals = smooth_normals(vertices, faces)
+        else:
+            normals = mesh.normals.astype(np.float32)
         colours = mesh.colours
         if colours is None:
             colours = np.full((len(vertices), 3), _GREY, np.uint8)
@@ -54,8 +55,8 @@ class Surface:
         return cls(
             vertices,
             faces,
-            np.asarray(normals, np.float32),
-            np.asarray(colours[:, :3], np.float32) / 255,
+            normals,
+            np.asarray(colours[:, :3] / np.float32(255), np.float32),
             is_closed(vertices, faces),
             np.asarray(mesh.uv, np.float32) if textured else None,
             mesh.texture if textured else None,
@@ -72,9 +73,7 @@ class Surface:
         return float(np.sqrt((self.vertices**2).sum(1).max()))
 
 
-def smooth_normals(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def smooth_normals(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return a normal for each vertex, (V, 3): the mean of its faces, weighted by their area."""
     corners = vertices[faces]
     # Twice the area times the normal: the weight comes for free.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesafe.calib.bop.models_info import ModelInfo
+from edgesafe.calib.bop.symmetries import rigid, turn
 from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime.errors import UsageError
 
@@ -37,27 +38,28 @@ class Symmetry:
 
     turns: tuple[tuple[int, int], ...]
 
-    def entries(self, mesh: Mesh) -> dict[str, Any]:
-        """Return ``symmetries_discrete`` and ``symmetries_continuous`` of ``models_info.json``.
+    def put(self, info: ModelInfo, mesh: Mesh) -> ModelInfo:
+        """Return ``info`` with these symmetries in place of its own.
 
-        Several finite turns become their whole group, without the identity.
+        Several finite turns become their whole group.
 
         Raises:
             UsageError: The turns generate more than a part can have.
         """
         centre = _centre(mesh)
-        found: dict[str, Any] = {}
-        group = _group([_turn(axis, 2 * np.pi / steps) for axis, steps in self.turns if steps])
-        if len(group) > 1:
-            found["symmetries_discrete"] = [
-                [float(v) + 0.0 for v in _about(turn, centre).ravel()] for turn in group[1:]
-            ]
-        endless = [axis for axis, steps in self.turns if not steps]
-        if endless:
-            found["symmetries_continuous"] = [
-                {"axis": np.eye(3)[axis].tolist(), "offset": centre.tolist()} for axis in endless
-            ]
-        return found
+        group = _group(
+            [turn(np.eye(3)[axis], 2 * np.pi / steps)[0] for axis, steps in self.turns if steps]
+        )
+        turns = np.round(np.array(group[1:]).reshape(-1, 3, 3), 12) + 0.0
+        return replace(
+            info,
+            symmetries_discrete=rigid(turns, centre - turns @ centre),
+            symmetries_continuous=tuple(
+                {"axis": np.eye(3)[axis], "offset": centre}
+                for axis, steps in self.turns
+                if not steps
+            ),
+        )
 
 
 def parse_symmetries(texts: Iterable[str]) -> dict[int, Symmetry]:
@@ -97,21 +99,12 @@ def _centre(mesh: Mesh) -> Array:
     return np.where(np.abs(centre) < _SNAP * mesh.size.max(), 0.0, centre)
 
 
-def _turn(axis: int, angle: float) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    turn = np.eye(3)
-    one, other = (axis + 1) % 3, (axis + 2) % 3
-    turn[[one, other], [one, other]] = c
-    turn[one, other], turn[other, one] = -s, s
-    return turn
-
-
 def _group(generators: list[Array]) -> list[Array]:
     """Return all products of the generators, the identity first."""
     group = [np.eye(3)]
     new = list(group)
     while new:
-        products = [turn @ generator for turn in new for generator in generators]
+        products = [known @ generator for known in new for generator in generators]
         new = []
         for product in products:
             if not any(np.allclose(product, known, atol=1e-6) for known in group):
@@ -120,11 +113,3 @@ def _group(generators: list[Array]) -> list[Array]:
         if len(group) > _MOST:
             raise UsageError("--symmetry: these turns together leave no finite number of poses")
     return group
-
-
-def _about(turn: Array, centre: Array) -> Array:
-    """Return (4, 4) the turn about an axis through ``centre``."""
-    whole = np.eye(4)
-    whole[:3, :3] = np.round(turn, 12)
-    whole[:3, 3] = centre - whole[:3, :3] @ centre
-    return whole
