@@ -35,7 +35,9 @@ def pose_of(omega: tuple[float, float, float], t: tuple[float, float, float]):
     return rotation_exp(np.array(omega)), np.array(t, dtype=np.float64)
 
 
-def draw_frame(R: np.ndarray, t: np.ndarray, camera: Camera = CAMERA) -> np.ndarray:
+def draw_frame(
+    R: np.ndarray, t: np.ndarray, camera: Camera = CAMERA, order: list[int] | None = None
+) -> np.ndarray:
     """A frame with coded keypoints; the object's hull is blue."""
     import cv2
 
@@ -44,7 +46,7 @@ def draw_frame(R: np.ndarray, t: np.ndarray, camera: Camera = CAMERA) -> np.ndar
     hull = cv2.convexHull(pixels.astype(np.float32))
     cv2.fillConvexPoly(frame, np.rint(hull).astype(np.int32), (0, 0, 255))
     cv2.circle(frame, tuple(map(int, np.rint(pixels.mean(axis=0)))), 12, (255, 0, 255), -1)
-    for k, (u, v) in enumerate(pixels):
+    for k, (u, v) in enumerate(pixels if order is None else pixels[order]):
         place = (round(u * 16), round(v * 16))
         cv2.circle(frame, place, 5 * 16, (25 * (k + 1), 255, 255), -1, cv2.LINE_AA, 4)
     return frame
@@ -148,6 +150,7 @@ def detector_network(reach: float = 28.0, objects: int = 1) -> bytes:
     g = _Graph()
     lit = g.add("Mul", g.near(g.channel(0), 1.0, 0.2), g.near(g.channel(1), 0.0, 0.2))
     heat = g.add("AveragePool", lit, kernel_shape=[8, 8], strides=[8, 8])
+    heat = g.add("Min", g.add("Mul", heat, g.constant(6.0)), g.constant(1.0))
     g.add("Concat", *[heat] * objects, axis=1, output="heat")
     _each(g, np.full((4, height // 8, width // 8), reach), "box")
     return g.build(["batch", 3, height, width], {"heat": 4, "box": 4})

@@ -89,7 +89,7 @@ def read_roi(roi: Roi) -> list[tuple[int | None, object]]:
         return list(roi.items())
     try:
         items: list[Any] = list(roi)
-        if len(items) == 4 and all(np.ndim(value) == 0 for value in items):
+        if len(items) == 4 and all(isinstance(v, (int, float, np.number)) for v in items):
             return [(None, items)]
         return [(number, box) for number, box in items]
     except (TypeError, ValueError):
