@@ -9,11 +9,15 @@ from pathlib import Path
 import click
 
 from edgesafe.train.config import RunConfig, load_config
+from edgesafe.train.pose.command import pose
 
 
 @click.group()
 def train() -> None:
     """Train a model."""
+
+
+train.add_command(pose)
 
 
 @train.command()

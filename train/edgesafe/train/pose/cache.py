@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,7 +219,7 @@ def _open_or_make(
                     for frame in data.frames:
                         make(frame, writer)
                         tell(1)
-                np.savez(temporary / _INDEX, **writer.table())
+                _save(temporary / _INDEX, writer.table())
         except OSError as error:
             raise DataError(
                 f"{folder}: the cache cannot be written ({error.strerror or error}). Choose a "
@@ -241,6 +241,10 @@ def _read_frame(
     for mask in (*visible, *(read_mask(path, shape) for path in frame.others)):
         kept |= mask
     return np.asarray(bgr, dtype=np.uint8), visible, kept
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    np.savez(path, **arrays)
 
 
 def _shrunk(picture: Any, block: int) -> Any:

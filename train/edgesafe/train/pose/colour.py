@@ -51,7 +51,7 @@ def disturb(rgb: Pixels, rng: Rng, config: ColourConfig) -> Pixels:
     if s == 0:
         return rgb
     mixed = _mix(rgb, rng, config, s)
-    out = cv2.LUT(mixed, _table(mixed, rng, config, s))
+    out: Any = cv2.LUT(mixed, _table(mixed, rng, config, s))
     if rng.random() < config.shrink:
         out = _shrink(out, rng, s)
     if rng.random() < config.blur:
@@ -63,8 +63,8 @@ def disturb(rgb: Pixels, rng: Rng, config: ColourConfig) -> Pixels:
         out = _noise(out, rng, s)
     if rng.random() < config.jpeg:
         quality = int(rng.uniform(30, 90))
-        done, code = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        out = cv2.imdecode(code, cv2.IMREAD_COLOR) if done else out
+        _, code = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        out = cv2.imdecode(code, cv2.IMREAD_COLOR)
     return np.asarray(out, dtype=np.uint8)
 
 
@@ -87,7 +87,7 @@ def _mix(rgb: Pixels, rng: Rng, config: ColourConfig, s: float) -> Pixels:
 
 def _table(rgb: Pixels, rng: Rng, config: ColourConfig, s: float) -> Pixels:
     """Brightness, contrast, gamma and cast as one table (1, 256, 3)."""
-    ramp = _RAMP
+    ramp: Any = _RAMP
     if rng.random() < config.light:
         ramp = ramp + rng.uniform(-60, 60) * s
     if rng.random() < config.light:

@@ -6,24 +6,24 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgesafe.calib.bop import BopDataset, Frame, read_split
 from edgesafe.calib.mesh import read_ply
 from edgesafe.runtime.errors import DataError
 from edgesafe.train.pose.config import PoseConfig
 from edgesafe.train.pose.objects import KnownObject, surface_points
 
-if TYPE_CHECKING:
-    from edgesafe.calib.bop import BopDataset
-
 __all__ = ["PoseData", "PoseFrame", "PoseInstance", "read_mask", "read_objects", "read_pose_data"]
 
 Array = npt.NDArray[np.float64]
-Pixels = npt.NDArray[np.uint8]
+
+_MIN_SIDE = 4
+"""Boxes with a shorter side, in pixels, are not learnt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,17 +106,22 @@ class PoseData:
         )
 
 
-def read_pose_data(folders: Sequence[Path], config: PoseConfig) -> PoseData:
+def read_pose_data(
+    folders: Sequence[Path], config: PoseConfig, split: Path | None = None
+) -> PoseData:
     """Reads BOP data sets as one.
 
     Args:
         folders: The data sets; each may name a split as its last part (``lm/train_pbr``).
         config: Which objects, and from which visible share on.
+        split: A list of the frames to take, e.g. the usual 15 % of LINEMOD; None for all.
 
     Raises:
         DataError: A data set is broken, has no masks, or lacks a wanted object.
     """
-    opened = [_open(folder) for folder in folders]
+    opened = [(folder, _open(folder)) for folder in folders]
+    if split is not None:
+        opened = [(folder, data.subset(read_split(split))) for folder, data in opened]
     objects, surfaces = read_objects([data for _, data in opened], config)
     wanted = {known.id for known in objects}
     frames: list[PoseFrame] = []
@@ -190,46 +195,52 @@ def read_mask(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return np.asarray(mask > 0)
 
 
-def _open(folder: Path) -> tuple[Path, BopDataset]:
+def _open(folder: Path) -> BopDataset:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; name the folder of a BOP data set.")
-    from edgesafe.calib.bop import BopDataset
+    data = BopDataset.open(folder)
+    if data.camera is not None and any(data.camera.dist):
+        raise DataError(
+            f"{folder}: camera.json has lens distortion. Training takes pictures without: "
+            "undistort them, and set dist to zeros."
+        )
+    return data
 
-    return folder, BopDataset.open(folder)
 
-
-def _frame(folder: Path, frame: Any, wanted: set[int], min_visible: float) -> PoseFrame | None:
+def _frame(folder: Path, frame: Frame, wanted: set[int], min_visible: float) -> PoseFrame | None:
     name = f"{folder.name}/{frame.scene_id:06d}/{frame.im_id:06d}"
     instances, others = [], []
     for index, instance in enumerate(frame.instances):
         visible = 1.0 if instance.visib_fract is None else float(instance.visib_fract)
         if visible <= 0:
             continue
-        if instance.mask_visib_path is None:
+        mask = instance.mask_visib_path
+        if mask is None:
             raise DataError(
                 f"{name}: instance {index} (object {instance.obj_id}) has no mask in mask_visib; "
                 "training needs one for each instance."
             )
-        box = instance.bbox_visib
-        learn = instance.obj_id in wanted and visible >= min_visible
-        if learn and box is not None and box[2] >= 4 and box[3] >= 4:
+        box = None
+        if instance.obj_id in wanted and visible >= min_visible:
+            box = instance.bbox_visib or _box_of(mask)
+        if box is not None and min(box[2:]) >= _MIN_SIDE:
             instances.append(
-                PoseInstance(
-                    object_id=instance.obj_id,
-                    R=np.asarray(instance.R, dtype=np.float64).reshape(3, 3),
-                    t=np.asarray(instance.t, dtype=np.float64).reshape(3),
-                    box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                    visible=visible,
-                    mask=Path(instance.mask_visib_path),
-                )
+                PoseInstance(instance.obj_id, instance.R, instance.t, box, visible, mask)
             )
         else:
-            others.append(Path(instance.mask_visib_path))
+            others.append(mask)
     if not instances:
         return None
-    return PoseFrame(
-        name, Path(frame.rgb_path), np.asarray(frame.K), tuple(instances), tuple(others)
-    )
+    return PoseFrame(name, frame.rgb_path, frame.K, tuple(instances), tuple(others))
+
+
+def _box_of(mask: Path) -> tuple[float, float, float, float]:
+    """The box of a mask, where the data set does not tell it."""
+    picture = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise DataError(f"{mask} is missing or is no picture; render or download the masks.")
+    x, y, w, h = cv2.boundingRect((picture > 0).astype(np.uint8))
+    return float(x), float(y), float(w), float(h)
 
 
 def _digest(digest: Any, frame: PoseFrame) -> None:

@@ -34,12 +34,12 @@ class DirectHead(nn.Module):
         )
         self.last = PerObject(hidden, 9, objects)
         side = size // STRIDE
-        cells = cell_centres(side, side, STRIDE).unflatten(1, (side, side))
-        self.register_buffer("cells", cells[None] / (size / 2) - 1, persistent=False)
+        cells = cell_centres(side, side, STRIDE).reshape(1, 2, side, side)
+        self.register_buffer("cells", cells / (size / 2) - 1, persistent=False)
         with torch.no_grad():
             # The identity, the middle of the region, and an object of about a decimetre in it.
             start = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0])
-            self.last.bias += start[:, None]
+            self.last.bias.add_(start[:, None])
 
     def forward(self, features: Tensor, index: Tensor | None = None) -> dict[str, Tensor]:
         """Reads the pose.

@@ -73,6 +73,7 @@ def train_pose(
     out: Path,
     *,
     validation: Path | None = None,
+    split: Path | None = None,
     photos: Sequence[Path] = (),
     cache: Path | None = None,
     resume: bool = False,
@@ -88,6 +89,7 @@ def train_pose(
         data: BOP data sets with masks.
         out: The checkpoint to write; with ``only``, one that lacks this network is added to.
         validation: A BOP data set to validate on; None holds frames of the data out.
+        split: A list of the frames of ``data`` to train on; None for all.
         photos: Folders of photos for backgrounds.
         cache: Folder for the pieces that the data is cut into, to share them between runs; None
             keeps them with the run.
@@ -104,7 +106,7 @@ def train_pose(
         BackendError: The device is not there.
     """
     return _Engine(config, out, device, progress).run(
-        data, validation, photos, cache, resume, init, only
+        data, validation, split, photos, cache, resume, init, only
     )
 
 
@@ -128,6 +130,7 @@ class _Engine:
         self,
         data: Sequence[Path],
         validation: Path | None,
+        split: Path | None,
         photos: Sequence[Path],
         cache: Path | None,
         resume: bool,
@@ -136,7 +139,7 @@ class _Engine:
     ) -> PoseResult:
         """See `train_pose`."""
         self._check_out(resume, only)
-        training, held_out = self._read(data, validation)
+        training, held_out = self._read(data, validation, split)
         pool = PhotoPool(photos, self.config.data.photos)
         initial = load_pose_checkpoint(init) if init else None
         self.checkpoint = self._start(training)
@@ -168,9 +171,9 @@ class _Engine:
             raise UsageError(f"{self.out} exists. Pass --resume to go on, or choose another --out.")
 
     def _read(
-        self, folders: Sequence[Path], validation: Path | None
+        self, folders: Sequence[Path], validation: Path | None, split: Path | None
     ) -> tuple[PoseData, PoseData | None]:
-        training = read_pose_data(folders, self.config)
+        training = read_pose_data(folders, self.config, split)
         if validation is not None:
             wanted = tuple(known.id for known in training.objects)
             config = dataclasses.replace(self.config, objects=wanted)
@@ -358,7 +361,9 @@ class _Engine:
             },
             config=config.to_dict()["detector"],
         )
-        return Task(DETECTOR, objective, samples(training), preprocess, settings.fit, validate), info
+        return Task(
+            DETECTOR, objective, samples(training), preprocess, settings.fit, validate
+        ), info
 
     def _cached(self, data: PoseData, make: Callable[[Callable[[int], None]], Pieces]) -> Pieces:
         """Opens pieces; the first process makes them where they are not there yet."""
@@ -414,4 +419,3 @@ class _Engine:
         )
         # Of several networks those that were not begun when the run stopped start afresh.
         return fit.go(resume and (folder / "state").is_dir())
-

@@ -291,9 +291,7 @@ class Fit:
         values = {name: float(value) for name, value in window.values().items()}
         share = self._share()
         values["lr_factor"] = lr_factor(share, self.settings)
-        values["samples_per_second"] = (
-            self.place.step * self._size() / max(self.seconds, 1e-9)
-        )
+        values["samples_per_second"] = self.place.step * self._size() / max(self.seconds, 1e-9)
         self.log.write(
             "train",
             self.place.step,

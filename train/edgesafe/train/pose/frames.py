@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +16,7 @@ from edgesafe.train.pose.config import ColourConfig, DataConfig, DetectorConfig
 from edgesafe.train.pose.objects import KnownObject
 from edgesafe.train.pose.occlude import replace_background
 from edgesafe.train.pose.photos import PhotoPool
-from edgesafe.train.pose.regions import unshrink, warp
+from edgesafe.train.pose.regions import to_rgb, unshrink, warp
 from edgesafe.train.pose.trunks import STRIDE
 
 __all__ = ["FrameSamples", "heat_targets"]
@@ -78,15 +77,15 @@ class FrameSamples:
         if self.photos is not None and rng.random() < self.data.background:
             kept = warp(piece.kept, from_piece, (width, height), 0)
             bgr = replace_background(bgr, kept, self.photos.draw(rng, height, width))
-        rgb = disturb(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rng, self.colour)
+        rgb = disturb(to_rgb(bgr), rng, self.colour)
         return {"pixels": rgb, **heat_targets(boxes, ids, len(self._index), width, height)}
 
     def plain(self, number: int) -> tuple[Sample, Array, npt.NDArray[np.int64]]:
-        """A frame as a device would see it, with its boxes (n, 4) in the input and their objects."""
+        """A frame as a device would see it, its boxes (n, 4) in the input and their objects."""
         piece = self.pieces.read(number)
         width, height = self.detector.width_px, self.detector.height_px
         columns, rows = (int(v) for v in self.pieces.table["frame_size"][number])
-        rgb = cv2.cvtColor(piece.bgr, cv2.COLOR_BGR2RGB)
+        rgb = to_rgb(piece.bgr)
         pixels = Letterbox(rgb.shape[1], rgb.shape[0], width, height).image(rgb)
         frame = Letterbox(columns, rows, width, height)
         a, b = frame.to_input([(0.0, 0.0), (1.0, 1.0)])
@@ -96,7 +95,7 @@ class FrameSamples:
         return {"pixels": pixels, **targets}, boxes, ids
 
     def _draw(self, number: int, rng: np.random.Generator) -> Array:
-        """2 x 3, from frame pixels to input pixels: letterbox, zoomed, shifted, perhaps mirrored."""
+        """2 x 3, from frame pixels to input pixels: zoomed, shifted, perhaps mirrored."""
         columns, rows = (float(v) for v in self.pieces.table["frame_size"][number])
         width, height = self.detector.width_px, self.detector.height_px
         low, high = self.detector.zoom
@@ -112,7 +111,7 @@ class FrameSamples:
         return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
 
     def _boxes(self, number: int, matrix: Array) -> tuple[Array, npt.NDArray[np.int64]]:
-        """Edges left, top, right, bottom (n, 4) in the input, cut at its border, and objects (n,)."""
+        """Left, top, right, bottom (n, 4) in the input, cut at its border, and objects (n,)."""
         table = self.pieces.table
         ids = table["ids"][number]
         known = np.array([int(i) in self._index for i in ids])
@@ -168,6 +167,8 @@ def heat_targets(
         near = (bump > _NEAR) & (bump >= 0.5 * weight[0])
         weight[0][near] = bump[near]
         y, x = np.nonzero(near)
-        edges = np.stack([across[x] - low[0], down[y] - low[1], high[0] - across[x], high[1] - down[y]])
+        edges = np.stack(
+            [across[x] - low[0], down[y] - low[1], high[0] - across[x], high[1] - down[y]]
+        )
         box[:, y, x] = np.maximum(edges, 0.5)
     return {"heat": heat, "box": box, "weight": weight}

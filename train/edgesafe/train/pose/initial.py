@@ -32,7 +32,9 @@ def start_from(network: nn.Module, info: NetworkInfo, initial: PoseCheckpoint) -
     known = set(info.objects)
     fitting = [i for i in initial.networks if i.kind == info.kind and known & set(i.objects)]
     if not fitting:
-        raise CheckpointError(f"--init holds no {info.kind} network that knows one of {sorted(known)}.")
+        raise CheckpointError(
+            f"--init holds no {info.kind} network that knows one of {sorted(known)}."
+        )
     source = max(fitting, key=lambda i: len(known & set(i.objects)))
     differing = sorted(
         key

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -55,8 +53,8 @@ class PerObject(nn.Module):
     def forward(self, x: Tensor, index: Tensor | None) -> Tensor:
         """(B, inputs, P) and the objects (B,), None where there is one -> (B, outputs, P)."""
         if index is None:
-            return cast(Tensor, torch.matmul(self.weight[0], x) + self.bias[0])
-        return cast(Tensor, torch.bmm(self.weight[index], x) + self.bias[index])
+            return torch.matmul(self.weight[0], x) + self.bias[0]
+        return torch.bmm(self.weight[index], x) + self.bias[index]
 
 
 def cell_centres(rows: int, columns: int, stride: int) -> Tensor:

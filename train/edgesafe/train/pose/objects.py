@@ -48,7 +48,9 @@ class KnownObject:
     symmetries_continuous: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, number: int, name: str, info: ModelInfo, surface: Array, keypoints: int) -> KnownObject:
+    def of(
+        cls, number: int, name: str, info: ModelInfo, surface: Array, keypoints: int
+    ) -> KnownObject:
         """Describes an object.
 
         Args:
@@ -110,9 +112,9 @@ class KnownObject:
                 size=np.array(data["extent"]["size"], dtype=np.float64),
                 keypoints=np.array(data["keypoints"], dtype=np.float64).reshape(-1, 3),
                 hull=np.array(data["hull"], dtype=np.float64).reshape(-1, 3),
-                symmetries_discrete=np.array(
-                    data["symmetries_discrete"], dtype=np.float64
-                ).reshape(-1, 4, 4),
+                symmetries_discrete=np.array(data["symmetries_discrete"], dtype=np.float64).reshape(
+                    -1, 4, 4
+                ),
                 symmetries_continuous=tuple(data["symmetries_continuous"]),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -35,7 +35,9 @@ def draw_keypoints(rgb: Pixels, outputs: Mapping[str, Array], truth: Array) -> P
     mask = 1 / (1 + np.exp(-outputs["mask"][0]))
     veil = cv2.resize(mask.astype(np.float32), (_SIDE, _SIDE))[..., None]
     blue = np.array([60, 120, 255], dtype=np.float32)
-    canvas = np.ascontiguousarray((canvas * (1 - 0.35 * veil) + blue * 0.35 * veil).astype(np.uint8))
+    canvas = np.ascontiguousarray(
+        (canvas * (1 - 0.35 * veil) + blue * 0.35 * veil).astype(np.uint8)
+    )
 
     def place(point: Array) -> tuple[int, int]:
         x, y = ((np.asarray(point) + 0.5) * factor - 0.5) * (1 << _FINE)

@@ -25,7 +25,7 @@ from edgesafe.train.pose.occlude import erase, paste, replace_background
 from edgesafe.train.pose.photos import PhotoPool
 from edgesafe.train.pose.trunks import STRIDE
 
-__all__ = ["RegionSamples", "Symmetries", "View", "reach_of", "unshrink", "warp"]
+__all__ = ["RegionSamples", "Symmetries", "View", "reach_of", "to_rgb", "unshrink", "warp"]
 
 Array = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
@@ -97,26 +97,30 @@ def warp(picture: Pixels, matrix: Array, size: tuple[int, int], border: int) -> 
         size: Width and height of the result.
         border: What lies outside the picture.
     """
+    source: Any = picture
     block = int(1 / math.hypot(matrix[0, 0], matrix[1, 0]) + 0.5)
     grey = (border,) * 4
     if block > 1:
-        height, width = picture.shape[:2]
+        height, width = source.shape[:2]
         block = min(block, height, width)
         down, across = -height % block, -width % block
         if down or across:
-            picture = cv2.copyMakeBorder(
-                picture, 0, down, 0, across, cv2.BORDER_CONSTANT, value=grey
-            )
-        small = (picture.shape[1] // block, picture.shape[0] // block)
-        picture = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+            source = cv2.copyMakeBorder(source, 0, down, 0, across, cv2.BORDER_CONSTANT, value=grey)
+        small = (source.shape[1] // block, source.shape[0] // block)
+        source = cv2.resize(source, small, interpolation=cv2.INTER_AREA)
         matrix = matrix @ unshrink(0, 0, block)
     return np.asarray(
         cv2.warpAffine(
-            picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
+            source, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
             borderValue=grey,
         ),
         dtype=np.uint8,
     )  # fmt: skip
+
+
+def to_rgb(bgr: Pixels) -> Pixels:
+    """The picture with its channels in the order of the networks."""
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def unshrink(x: int, y: int, block: int) -> Array:
@@ -185,7 +189,7 @@ class RegionSamples:
             bgr = self._occlude(bgr, visible, row, view, rng)
         if rng.random() < self.data.erase:
             bgr = erase(bgr, visible, rng, self.data.keep)
-        rgb = disturb(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rng, self.colour)
+        rgb = disturb(to_rgb(bgr), rng, self.colour)
         return {"pixels": rgb, **self._labels(row, view, visible)}
 
     def plain(self, number: int) -> tuple[Sample, RoiCrop]:
@@ -197,7 +201,7 @@ class RegionSamples:
         matrix = view.matrix() @ self._to_frame(row)
         bgr = warp(piece.bgr, matrix, square, BORDER)
         visible = warp(piece.visible, matrix, square, 0)
-        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        rgb = to_rgb(bgr)
         return {"pixels": rgb, **self._labels(row, view, visible)}, roi
 
     def truth(self, number: int) -> tuple[KnownObject, Array, Array, Array]:
@@ -255,7 +259,9 @@ class RegionSamples:
         transforms = self.symmetries.transforms[index]
         if self.roi.head == "vote":
             keypoints = self.objects[index].keypoints
-            moved = keypoints @ transforms[:, :3, :3].transpose(0, 2, 1) + transforms[:, None, :3, 3]
+            moved = (
+                keypoints @ transforms[:, :3, :3].transpose(0, 2, 1) + transforms[:, None, :3, 3]
+            )
             pixels = _project(moved @ R.T + t, K)
             matrix = view.matrix()
             crop = pixels @ matrix[:, :2].T + matrix[:, 2]
@@ -288,4 +294,3 @@ def _project(points: Array, K: Array) -> Array:
     """Camera points (..., 3) to pixels (..., 2)."""
     pixels = points @ K.T
     return np.asarray(pixels[..., :2] / np.maximum(pixels[..., 2:], 1e-6))
-

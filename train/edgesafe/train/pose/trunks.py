@@ -68,7 +68,7 @@ class LiteTrunk(nn.Module):
         super().__init__()
         import timm
 
-        whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        whole: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         if pretrained:
             edge._load_trunk(whole)
         edge._fold_batch_norms(whole)

@@ -158,7 +158,10 @@ class DetectorValidator:
                 hits.setdefault(names[index], []).append(best >= _FOUND)
                 overlaps += [best] if best >= _FOUND else []
             false += len(made) - sum(
-                any(d.object_id == n and _iou(b, m) >= _FOUND for b, n in zip(boxes, ids, strict=True))
+                any(
+                    d.object_id == n and _iou(b, m) >= _FOUND
+                    for b, n in zip(boxes, ids, strict=True)
+                )
                 for d, m in zip(detections, made, strict=True)
             )
             if len(shown) < 6:
