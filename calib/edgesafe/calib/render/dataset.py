@@ -64,7 +64,14 @@ class Job:
     picture: Literal["jpg", "png"]
 
     def settings(self) -> dict[str, Any]:
-        """Return all that decides how a frame looks, as JSON values, for who goes on with it."""
+        """Return all that decides how a frame looks, as JSON values, for who goes on with it.
+
+        Raises:
+            SourceError: The board or a folder of photos cannot be read.
+            DataError: The board is none.
+        """
+        if self.board is not None:
+            MarkerBoard.read(self.board)
         meshes = {
             str(part.obj_id): sha256_hex(
                 part.mesh.vertices.tobytes()
@@ -105,6 +112,8 @@ def render_dataset(
 
     Raises:
         UsageError: ``out`` exists, or an interrupted run had other settings.
+        SourceError: The board or a folder of photos cannot be read.
+        DataError: The board is none.
     """
     if out.exists():
         raise UsageError(f"{out} exists already: choose another name or remove it first")
