@@ -367,7 +367,7 @@ def _check_references(manifest: PoseManifest, where: str) -> None:
             )
     models = [network.file for network in manifest.networks]
     models += [manifest.detector.file] if manifest.detector else []
+    check_named_files(manifest, [manifest.golden, *models], models, where)
     extra = sorted(set(manifest.parity) - set(models))
     if extra:
         raise PackageError(f"{where}: parity names {extra}, which are no networks")
-    check_named_files(manifest, [manifest.golden, *models], models, where)
