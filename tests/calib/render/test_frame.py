@@ -19,13 +19,15 @@ CAMERA = Camera(np.array([[300.0, 0, 159.5], [0, 300.0, 119.5], [0, 0, 1]]), 320
 def studio() -> Studio:
     cone = lathe(np.array([0, 40.0, 20.0, 0]), np.array([-50.0, -50.0, 50.0, 50.0]))
     options = SceneOptions(objects=(3, 5), distance=(300.0, 900.0), clutter=(1, 3))
-    return Studio([box([60, 80, 100]), cone], CAMERA, Photos(), None, options, CameraEffects())
+    return Studio(
+        {3: box([60, 80, 100]), 5: cone}, CAMERA, Photos(), None, options, CameraEffects()
+    )
 
 
 def test_the_same_seed_gives_the_same_frame(studio: Studio):
     one, other = (studio.frame(np.random.default_rng([3, 1])) for _ in range(2))
     np.testing.assert_array_equal(one.rgb, other.rgb)
-    assert [part.t.tolist() for part in one.parts] == [part.t.tolist() for part in other.parts]
+    assert [part.t.tolist() for part in one.objects] == [part.t.tolist() for part in other.objects]
     third = studio.frame(np.random.default_rng([3, 2]))
     assert not np.array_equal(one.rgb, third.rgb)
 
@@ -34,34 +36,29 @@ def test_the_truth_agrees_with_the_picture_and_with_itself(studio: Studio):
     for number in range(6):
         frame = studio.frame(np.random.default_rng([0, number]))
         assert frame.rgb.shape == (240, 320, 3) and frame.rgb.dtype == np.uint8
-        assert frame.parts
-        for part in frame.parts:
+        assert frame.objects
+        for part in frame.objects:
             np.testing.assert_allclose(part.R @ part.R.T, np.eye(3), atol=1e-9)
             assert np.linalg.det(part.R) == pytest.approx(1)
-            assert not (part.mask_visib & ~part.mask).any()
-            assert part.px_count_visib == part.mask_visib.sum() <= part.px_count_all
-            assert 0 <= part.visib_fract <= 1
+            assert part.mask is not None and part.visible is not None
+            assert not (part.visible & ~part.mask).any()
+            info = part.info()
+            assert info["px_count_visib"] == part.visible.sum() <= info["px_count_all"]
+            assert 0 <= info["visib_fract"] <= 1
             # The box of the silhouette is the box of the projected corners of the mesh.
-            surface = studio.parts[part.part]
+            surface = studio.parts[part.obj_id]
             points = (surface.vertices @ part.R.T + part.t) @ CAMERA.K.T
             u, v = (points[:, :2] / points[:, 2:]).T
-            x, y, w, h = part.bbox_obj
+            x, y, w, h = info["bbox_obj"]
             assert abs(x - u.min()) <= 1.5 and abs(x + w - 1 - u.max()) <= 1.5
             assert abs(y - v.min()) <= 1.5 and abs(y + h - 1 - v.max()) <= 1.5
-            if part.px_count_visib:
-                rows, columns = np.nonzero(part.mask_visib)
-                left, top, wide, high = part.bbox_visib
-                assert (left, top) == (columns.min(), rows.min())
-                assert (wide, high) == (np.ptp(columns) + 1, np.ptp(rows) + 1)
-            else:
-                assert part.bbox_visib == (-1, -1, -1, -1)
 
 
 def test_distance_and_place_in_the_frame_are_kept(studio: Studio):
     options = replace(studio.scenes, distance=(500.0, 700.0), border=0.1)
     for number in range(8):
         frame = replace(studio, scenes=options).frame(np.random.default_rng([1, number]))
-        for part in frame.parts:
+        for part in frame.objects:
             assert 500 <= part.t[2] <= 700
             u, v, _ = CAMERA.K @ part.t / part.t[2]
             assert 31.9 <= u <= 288.1 and 23.9 <= v <= 216.1
@@ -72,16 +69,16 @@ def test_on_a_table_upright_parts_share_one_up_and_stand_at_one_height(studio: S
     heights, leans, frames = [], [], 0
     for number in range(6):
         frame = replace(studio, scenes=options).frame(np.random.default_rng([2, number]))
-        if len(frame.parts) < 2:
+        if len(frame.objects) < 2:
             continue
         frames += 1
-        up = np.mean([part.R[:, 2] for part in frame.parts], axis=0)
+        up = np.mean([part.R[:, 2] for part in frame.objects], axis=0)
         up /= np.linalg.norm(up)
-        leans += [part.R[:, 2] @ up for part in frame.parts]
+        leans += [part.R[:, 2] @ up for part in frame.objects]
         # Seen from above: up points towards the camera, against its view.
         assert up[2] < 0.1
         # Both parts are 100 high with their origin in the middle.
-        heights += [np.ptp([up @ part.t for part in frame.parts])]
+        heights += [np.ptp([up @ part.t for part in frame.objects])]
     assert frames >= 3
     assert np.min(leans) > np.cos(np.radians(12))
     assert np.median(heights) < 12
@@ -93,7 +90,9 @@ def test_occluders_hide_something(studio: Studio):
         frames = (
             replace(studio, scenes=options).frame(np.random.default_rng([4, n])) for n in range(10)
         )
-        return float(np.mean([part.visib_fract for frame in frames for part in frame.parts]))
+        return float(
+            np.mean([part.info()["visib_fract"] for frame in frames for part in frame.objects])
+        )
 
     assert mean_visible((0, 0)) > 0.93  # cut by the border at most
     assert 0.05 < mean_visible((3, 3)) < 0.85

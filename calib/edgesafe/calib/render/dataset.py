@@ -14,13 +14,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from edgesafe.calib.board import MarkerBoard
+from edgesafe.calib.bop.scene import CAMERA, GT, GT_INFO
 from edgesafe.calib.render.camera_effects import CameraEffects
 from edgesafe.calib.render.frame import Rendered, Studio
 from edgesafe.calib.render.parts import Part, write_parts
@@ -180,7 +181,7 @@ class _Worker:
     def __init__(self, job: Job, partial: Path) -> None:
         self._job, self._partial = job, partial
         self._studio = Studio(
-            [Surface.from_mesh(part.mesh) for part in job.parts],
+            {part.obj_id: Surface.from_mesh(part.mesh) for part in job.parts},
             job.camera,
             Photos(job.photos),
             None if job.board is None else MarkerBoard.read(job.board),
@@ -206,29 +207,16 @@ class _Worker:
             how = [cv2.IMWRITE_PNG_COMPRESSION, 3]
         _, data = cv2.imencode(f".{suffix}", rendered.rgb[..., ::-1], how)
         (folder / "rgb" / f"{name}.{suffix}").write_bytes(data.tobytes())
-        truth, info = [], []
-        for at, part in enumerate(rendered.parts):
-            for kind, mask in (("mask", part.mask), ("mask_visib", part.mask_visib)):
+        for at, labelled in enumerate(rendered.objects):
+            for kind, mask in (("mask", labelled.mask), ("mask_visib", labelled.visible)):
+                assert mask is not None
                 _, data = cv2.imencode(".png", mask.astype(np.uint8) * 255)
                 (folder / kind / f"{name}_{at:06d}.png").write_bytes(data.tobytes())
-            truth.append(
-                {
-                    "cam_R_m2c": [float(value) for value in part.R.ravel()],
-                    "cam_t_m2c": [float(value) for value in part.t],
-                    "obj_id": self._job.parts[part.part].obj_id,
-                }
-            )
-            info.append(
-                {
-                    "bbox_obj": list(part.bbox_obj),
-                    "bbox_visib": list(part.bbox_visib),
-                    "px_count_all": part.px_count_all,
-                    "px_count_valid": part.px_count_all,
-                    "px_count_visib": part.px_count_visib,
-                    "visib_fract": round(part.visib_fract, 6),
-                }
-            )
-        atomic_write(_record(self._partial, number), canonical_json({"gt": truth, "gt_info": info}))
+        record = {
+            GT: [labelled.truth() for labelled in rendered.objects],
+            GT_INFO: [labelled.info() for labelled in rendered.objects],
+        }
+        atomic_write(_record(self._partial, number), canonical_json(record))
 
 
 _worker: _Worker | None = None
@@ -265,14 +253,14 @@ def _gather(job: Job, partial: Path, frames: int) -> None:
     for number in range(frames):
         folder, name = _place(partial, number)
         record = json.loads(_record(partial, number).read_bytes())
-        files = scenes.setdefault(folder, {"gt": {}, "gt_info": {}, "camera": {}})
-        key = str(int(name))
-        files["gt"][key], files["gt_info"][key] = record["gt"], record["gt_info"]
-        files["camera"][key] = camera
+        files = scenes.setdefault(folder, {GT: {}, GT_INFO: {}, CAMERA: {}})
+        for kind, content in (record | {CAMERA: camera}).items():
+            files[kind][str(int(name))] = content
     for folder, files in scenes.items():
         for kind, content in files.items():
-            atomic_write(folder / f"scene_{kind}.json", json.dumps(content).encode())
-    plain = {key: value for key, value in job.camera.to_dict().items() if key != "dist"}
-    atomic_write(partial / "camera.json", json.dumps(plain, indent=2).encode())
+            atomic_write(folder / kind, json.dumps(content).encode())
+    # Frames are rendered without the distortion of the lens.
+    lens = replace(job.camera, dist=()).to_dict()
+    atomic_write(partial / "camera.json", json.dumps(lens, indent=2).encode())
     (partial / "models").mkdir(exist_ok=True)
     write_parts(partial / "models", job.parts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesafe.calib.board import MarkerBoard
+from edgesafe.calib.bop.writer import LabelledObject, box_of_mask
 from edgesafe.calib.render.camera_effects import CameraEffects, photograph
 from edgesafe.calib.render.canvas import SAMPLES, Canvas, Silhouette, finer, silhouette
 from edgesafe.calib.render.ground import Ground
@@ -26,50 +27,15 @@ from edgesafe.calib.render.shade import Lighting, shade
 from edgesafe.calib.render.surface import Surface
 from edgesafe.runtime.pose.intrinsics import Camera
 
-__all__ = ["Rendered", "RenderedPart", "Studio"]
+__all__ = ["Rendered", "Studio"]
 
 Array = NDArray[np.float64]
 RGB8 = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Box = tuple[int, int, int, int]
 Rng = np.random.Generator
 
 # How far beyond the border an object is drawn to learn its whole size, in samples.
 _MARGIN = 800
-_NOTHING: Box = (-1, -1, -1, -1)
 _PHOTO_WRAPPED = 0.4
-
-
-@dataclass(frozen=True, eq=False)
-class RenderedPart:
-    """What is known of one part in a frame; boxes as in BOP, whole pixel columns and rows.
-
-    Attributes:
-        part: Its index in the studio.
-        R: (3, 3) rotation of T_cam_obj.
-        t: (3,) translation of T_cam_obj, mm.
-        mask: (height, width) where it would be seen if it were alone.
-        mask_visib: (height, width) where it is seen.
-        bbox_obj: (x, y, w, h) of its whole silhouette, also beyond the frame.
-        bbox_visib: (x, y, w, h) of what is seen; all -1 where nothing is.
-        px_count_all: Pixels of the whole silhouette, also beyond the frame.
-        px_count_visib: Pixels seen.
-    """
-
-    part: int
-    R: Array
-    t: Array
-    mask: Mask
-    mask_visib: Mask
-    bbox_obj: Box
-    bbox_visib: Box
-    px_count_all: int
-    px_count_visib: int
-
-    @property
-    def visib_fract(self) -> float:
-        """Visible share of the whole silhouette."""
-        return self.px_count_visib / self.px_count_all if self.px_count_all else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +43,7 @@ class Rendered:
     """A frame, (height, width, 3) uint8 RGB, and the parts in it."""
 
     rgb: RGB8
-    parts: tuple[RenderedPart, ...]
+    objects: tuple[LabelledObject, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +51,7 @@ class Studio:
     """All that frames are made of; the same random generator gives the same frame.
 
     Attributes:
-        parts: The surfaces to learn.
+        parts: The surfaces to learn, by the number of the object.
         camera: K and the size of the frames; its distortion is not applied.
         photos: Backgrounds and textures.
         board: The marker board of :attr:`SceneOptions.board`, or None.
@@ -93,7 +59,7 @@ class Studio:
         effects: What the camera does.
     """
 
-    parts: Sequence[Surface]
+    parts: Mapping[int, Surface]
     camera: Camera
     photos: Photos
     board: MarkerBoard | None
@@ -110,12 +76,12 @@ class Studio:
         for owner, body in enumerate(scene.bodies):
             outlines[owner] = self._draw(canvas, body, owner, scene, lighting, rng)
         rgb = photograph(canvas.over(background), rng, self.effects)
-        parts = tuple(
+        objects = tuple(
             self._truth(canvas, body, owner, outlines[owner])
             for owner, body in enumerate(scene.bodies)
             if body.part is not None
         )
-        return Rendered(rgb, parts)
+        return Rendered(rgb, objects)
 
     def _background(self, scene: Scene, lighting: Lighting, rng: Rng) -> RGB8:
         picture = self.photos.picture(rng, self.camera.width, self.camera.height)
@@ -177,25 +143,15 @@ class Studio:
         canvas.draw(buffers, colour, owner)
         return silhouette(buffers)
 
-    def _truth(self, canvas: Canvas, body: Body, owner: int, outline: Silhouette) -> RenderedPart:
+    def _truth(self, canvas: Canvas, body: Body, owner: int, outline: Silhouette) -> LabelledObject:
         assert body.part is not None
-        visible = canvas.visible(owner, outline.window)
-        return RenderedPart(
+        x, y, w, h = box_of_mask(outline.mask)
+        return LabelledObject(
             body.part,
             body.R,
             body.t,
             outline.in_frame(self.camera.width, self.camera.height),
-            visible,
-            _box(outline.mask, outline.window.x, outline.window.y),
-            _box(visible, 0, 0),
+            canvas.visible(owner, outline.window),
+            (x + outline.window.x, y + outline.window.y, w, h) if w > 0 else (x, y, w, h),
             int(outline.mask.sum()),
-            int(visible.sum()),
         )
-
-
-def _box(mask: Mask, x: int, y: int) -> Box:
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(columns):
-        return _NOTHING
-    left, top = int(columns[0]), int(rows[0])
-    return x + left, y + top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1

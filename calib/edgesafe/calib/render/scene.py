@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,7 @@ class Body:
         surface: Its shape.
         R: (3, 3) rotation of T_cam_body.
         t: (3,) translation of T_cam_body, mm.
-        part: Which part it is, or None for what has no label.
+        part: The number of the object, or None for what has no label.
     """
 
     surface: Surface
@@ -97,13 +97,13 @@ def random_rotation(rng: Rng) -> Array:
 
 
 def random_scene(
-    parts: Sequence[Surface], camera: Camera, options: SceneOptions, rng: Rng
+    parts: Mapping[int, Surface], camera: Camera, options: SceneOptions, rng: Rng
 ) -> Scene:
     """Return a scene; parts are drawn without repetition as long as there are enough."""
     wanted = int(rng.integers(options.objects[0], options.objects[1] + 1))
     order: list[int] = []
     while len(order) < wanted:
-        order += [int(part) for part in rng.permutation(len(parts))]
+        order += [int(part) for part in rng.permutation(list(parts))]
     order = order[:wanted]
     R_ground = _view(options, rng)
     clutter = int(rng.integers(options.clutter[0], options.clutter[1] + 1))
@@ -154,7 +154,7 @@ class _Setting:
 
     def __init__(
         self,
-        parts: Sequence[Surface],
+        parts: Mapping[int, Surface],
         camera: Camera,
         options: SceneOptions,
         rng: Rng,
