@@ -22,8 +22,9 @@ def draw(size: list[float], t: list[float], margin: int = 0) -> RasterBuffers:
     )
 
 
-def colour(buffers: RasterBuffers, value: float) -> np.ndarray:
-    return np.full((len(buffers.index), 3), value, np.float32)
+def put(canvas: Canvas, buffers: RasterBuffers, value: float, owner: int) -> None:
+    seen = canvas.claim(buffers, owner)
+    canvas.paint(seen, np.full((len(seen.index), 3), value, np.float32))
 
 
 def test_the_middle_of_the_samples_of_a_pixel_is_the_pixel_centre():
@@ -40,8 +41,8 @@ def test_the_nearer_body_hides_the_other_whichever_is_drawn_first():
     frames = []
     for order in ((near, far), (far, near)):
         canvas = Canvas(WIDTH, HEIGHT)
-        for buffers in order:
-            canvas.draw(buffers, colour(buffers, 200 if buffers is near else 100), id(buffers) % 99)
+        for owner, buffers in enumerate(order):
+            put(canvas, buffers, 200 if buffers is near else 100, owner)
         frames.append(canvas.over(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
     np.testing.assert_array_equal(frames[0], frames[1])
     assert frames[0][40, 50, 0] == 200
@@ -55,7 +56,7 @@ def test_visible_masks_never_overlap_and_lie_within_the_whole_ones():
     for owner in range(8):
         place = [*rng.uniform(-40, 40, 2), rng.uniform(400, 500)]
         buffers = draw(rng.uniform(10, 40, 3).tolist(), place)
-        canvas.draw(buffers, colour(buffers, 99), owner)
+        put(canvas, buffers, 99, owner)
         outlines.append(silhouette(buffers))
     seen = np.zeros((HEIGHT, WIDTH), int)
     for owner, outline in enumerate(outlines):
@@ -70,7 +71,7 @@ def test_an_edge_that_runs_through_a_pixel_is_mixed_with_the_background():
     # Edges at 49.5 +- 20.25 px: half a column of samples beyond a whole pixel.
     buffers = draw([40.5, 40.5, 0.002], [0, 0, 500.001])
     canvas = Canvas(WIDTH, HEIGHT)
-    canvas.draw(buffers, colour(buffers, 200), 0)
+    put(canvas, buffers, 200, 0)
     frame = canvas.over(np.full((HEIGHT, WIDTH, 3), 100, np.uint8))
     row = frame[40, :, 0].astype(int)
     assert set(row[:29]) == {100} and set(row[31:69]) == {200}

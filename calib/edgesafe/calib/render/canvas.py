@@ -82,27 +82,38 @@ class Canvas:
         self._nearness = np.zeros(fine, np.float32)
         self._owner = np.full(fine, _NOBODY, np.int16)
 
-    def draw(self, buffers: RasterBuffers, colour: NDArray[np.float32], owner: int) -> None:
-        """Put a body where it is nearer than what is there.
+    def claim(self, buffers: RasterBuffers, owner: int) -> RasterBuffers:
+        """Take the samples where a body is nearer than what is there.
 
         Args:
             buffers: Drawn with :func:`finer` of K; what is outside the frame is left out.
-            colour: (n, 3) in 0..255.
             owner: A number >= 0 by which :meth:`visible` finds it again.
+
+        Returns:
+            The part of ``buffers`` that is seen now, whose colours :meth:`paint` wants. Bodies may
+            come in any order; with the nearest first, little is painted in vain.
         """
+        at, inside = self._samples(buffers)
+        nearer = np.flatnonzero(inside & (buffers.inverse_depth > self._nearness.reshape(-1)[at]))
+        at = at[nearer]
+        self._nearness.reshape(-1)[at] = buffers.inverse_depth[nearer]
+        self._owner.reshape(-1)[at] = owner
+        return buffers.some(nearer)
+
+    def paint(self, claimed: RasterBuffers, colour: NDArray[np.float32]) -> None:
+        """Colour the samples that were claimed last: (n, 3) in 0..255."""
+        at, _ = self._samples(claimed)
+        self._colour.reshape(-1, 3)[at] = colour
+
+    def _samples(self, buffers: RasterBuffers) -> tuple[NDArray[np.intp], Mask]:
+        """Return the flat index of each covered sample, and whether it is in the frame."""
         window = buffers.window
         row, column = np.divmod(buffers.index, max(window.width, 1))
         row += window.y
         column += window.x
         rows, columns = self._nearness.shape
         inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-        at = row * columns + column
-        at[~inside] = 0
-        nearer = inside & (buffers.inverse_depth > self._nearness.reshape(-1)[at])
-        at = at[nearer]
-        self._nearness.reshape(-1)[at] = buffers.inverse_depth[nearer]
-        self._owner.reshape(-1)[at] = owner
-        self._colour.reshape(-1, 3)[at] = colour[nearer]
+        return np.where(inside, row * columns + column, 0), inside
 
     def visible(self, owner: int, box: Window) -> Mask:
         """Return where a body is seen, (height, width); it lies within ``box`` of the frame."""

@@ -73,7 +73,8 @@ class Studio:
         background = self._background(scene, lighting, rng)
         canvas = Canvas(self.camera.width, self.camera.height)
         outlines: dict[int, Silhouette] = {}
-        for owner, body in enumerate(scene.bodies):
+        nearest_first = sorted(enumerate(scene.bodies), key=lambda item: float(item[1].t[2]))
+        for owner, body in nearest_first:
             outlines[owner] = self._draw(canvas, body, owner, scene, lighting, rng)
         rgb = photograph(canvas.over(background), rng, self.effects)
         objects = tuple(
@@ -137,10 +138,9 @@ class Studio:
             self.camera.height * SAMPLES,
             margin=_MARGIN if body.part is not None else 0,
         )
-        colour = shade(
-            surface, buffers, body.R, finer(self.camera.K), lighting, random_material(rng)
-        )
-        canvas.draw(buffers, colour, owner)
+        seen = canvas.claim(buffers, owner)
+        material = random_material(rng)
+        canvas.paint(seen, shade(surface, seen, body.R, finer(self.camera.K), lighting, material))
         return silhouette(buffers)
 
     def _truth(self, canvas: Canvas, body: Body, owner: int, outline: Silhouette) -> LabelledObject:

@@ -19,9 +19,9 @@ __all__ = ["Photos", "noise_picture"]
 RGB8 = NDArray[np.uint8]
 Rng = np.random.Generator
 
-# Kept in memory per process: about 1.5 MB each.
-_KEPT = 128
-_SHORT_SIDE = 600
+# Kept in memory per process, about 1 MB each: reading one takes as long as drawing a part.
+_KEPT = 400
+_SHORT_SIDE = 480
 
 
 class Photos:

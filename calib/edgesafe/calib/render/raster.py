@@ -71,6 +71,16 @@ class RasterBuffers:
         mask[self.index] = True
         return mask.reshape(self.window.height, self.window.width)
 
+    def some(self, which: NDArray[np.intp]) -> RasterBuffers:
+        """Return only some of the covered pixels, by their place in ``index``."""
+        return RasterBuffers(
+            self.window,
+            self.index[which],
+            self.inverse_depth[which],
+            self.face[which],
+            self.weights[which],
+        )
+
     def interpolate(self, surface: Surface, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Interpolate values of vertices, (V, c), over the covered pixels: (n, c)."""
         out = np.zeros((len(self.face), values.shape[1]), np.float32)

@@ -80,7 +80,9 @@ def shade(
     eye = _towards_eye(buffers, K)
     facing = _dot(normal, eye)
     # The back of a face is seen only where a surface is open; light it from its own side.
-    normal *= (np.sign(facing) / np.maximum(np.sqrt(_dot(normal, normal)), 1e-6))[:, None]
+    unit = np.copysign(1 / np.maximum(np.sqrt(_dot(normal, normal)), 1e-6), facing)
+    normal *= unit[:, None]
+    facing *= unit
     sky = np.asarray(lighting.sky, np.float32)
     ground = np.asarray(lighting.ground, np.float32)
     above = (normal @ np.asarray(lighting.up, np.float32))[:, None]
@@ -89,13 +91,14 @@ def shade(
     for lamp in lighting.lamps:
         towards = np.asarray(lamp.towards, np.float32)
         colour = np.asarray(lamp.colour, np.float32)
-        lit = np.maximum(normal @ towards, 0)
-        light += lit[:, None] * colour
+        lit = normal @ towards
         if material.specular > 0:
-            half = eye + towards
-            half /= np.maximum(np.sqrt(_dot(half, half)), 1e-6)[:, None]
-            shine = np.maximum(_dot(normal, half), 0) ** np.float32(material.shininess)
-            highlight += (shine * (lit > 0))[:, None] * (colour * np.float32(material.specular))
+            # The half vector is (eye + towards) / |eye + towards|; both are of unit length.
+            length = np.sqrt(np.maximum(2 + 2 * (eye @ towards), 1e-6))
+            shine = np.maximum(facing + lit, 0) / length
+            shine = np.where(lit > 0, shine, 0) ** np.float32(material.shininess)
+            highlight += shine[:, None] * (colour * np.float32(material.specular))
+        light += np.maximum(lit, 0)[:, None] * colour
     light *= _albedo(surface, buffers)
     light += highlight
     np.clip(light, 0, 1, out=light)
