@@ -2,8 +2,11 @@
 
 The way of a frame::
 
-    intrinsics.py  K, checked against the frame     detector.py   frame -> boxes, if no roi is given
-    crop.py        box -> the network's input       pnp.py        keypoints -> pose, covariance
-    direct.py      decode of the other kind of head estimator.py  puts these together: Pose
-    tracking.py    the last pose is the next roi    draw.py       axes, box, outline over a frame
+    regions.py     what the caller handed over      intrinsics.py  K, checked against the frame
+    detector.py    frame -> boxes, without a roi    crop.py        box -> the network's input
+    networks.py    crop -> keypoints, or a pose     fit.py         keypoints -> a pose, or refused
+    pnp.py         SQPnP, then Gauss-Newton         direct.py      decode of the direct head
+    gating.py      confidence and gates             golden.py      does it compute the same here?
+    estimator.py   puts these together              result.py      Pose
+    tracking.py    the last pose is the next roi    draw.py        axes, box, outline over a frame
 """
