@@ -77,12 +77,15 @@ class BopDataset:
     _rows: NDArray[np.int64] = field(repr=False)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], split: str | None = None) -> BopDataset:
+    def open(
+        cls, path: str | os.PathLike[str], split: str | None = None, *, prefer: str | None = None
+    ) -> BopDataset:
         """Read the annotations of a split.
 
         Args:
             path: Folder of the data set, or of one of its splits.
             split: Which one; None takes the only one.
+            prefer: Of several, take this one if it is there and ``split`` is None.
 
         Raises:
             DataError: The folder is no BOP data set, has several splits and none is named, or a
@@ -94,11 +97,11 @@ class BopDataset:
             root, split = root.parent, root.name
         names = split_names(root)
         if split is None:
-            if len(names) > 1:
+            if len(names) > 1 and prefer not in names:
                 raise DataError(
                     f"{root} has the splits {', '.join(names)}: name one, e.g. {root / names[0]}"
                 )
-            split = names[0]
+            split = prefer if prefer in names else names[0]
         elif split not in names:
             raise DataError(f"{root} has no split {split!r}, only {', '.join(names)}")
         scenes = tuple(read_scene(folder) for folder in _scene_folders(root / split))
@@ -120,6 +123,15 @@ class BopDataset:
     def frames(self) -> Frames:
         """The frames with a picture, by scene and number."""
         return Frames(self.scenes, self._rows)
+
+    @property
+    def objects(self) -> list[int]:
+        """Numbers of the objects in its frames, rising."""
+        found: set[int] = set()
+        for scene, row in self._rows:
+            one = self.scenes[scene]
+            found.update(one.obj_id[one.starts[row] : one.starts[row + 1]].tolist())
+        return sorted(found)
 
     @property
     def keys(self) -> list[tuple[int, int]]:
@@ -154,8 +166,8 @@ class BopDataset:
             raise DataError(f"no frame of {self.path / self.split} is left after the selection")
         return replace(self, _rows=rows)
 
-    def first(self, count: int) -> BopDataset:
-        """Return ``count`` frames, spread evenly over all; all where there are no more.
+    def thinned(self, count: int) -> BopDataset:
+        """Return ``count`` frames spread evenly over all; all where there are no more.
 
         Raises:
             UsageError: ``count`` is not positive.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgesafe.runtime.errors import DataError
 
@@ -78,6 +81,15 @@ class Frame:
         """
         return read_picture(self.rgb_path)
 
+    def picture_size(self) -> tuple[int, int]:
+        """Return columns and rows of the picture without decoding it.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        with _opened(self.rgb_path) as picture:
+            return picture.size
+
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Return a picture as RGB, uint8 (H, W, 3); of 16 bits the upper eight.
@@ -85,15 +97,19 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: It cannot be read.
     """
-    from PIL import Image
+    with _opened(path) as picture:
+        if picture.mode.startswith(("I", "F")):
+            deep = np.asarray(picture)
+            grey = np.clip(deep // 256 if deep.max() > 255 else deep, 0, 255).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        return np.asarray(picture.convert("RGB"))
 
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as picture:
-            if picture.mode.startswith(("I", "F")):
-                deep = np.asarray(picture)
-                grey = np.clip(deep // 256 if deep.max() > 255 else deep, 0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.asarray(picture.convert("RGB"))
+            yield picture
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{path} cannot be read as a picture: {reason}") from None
