@@ -10,9 +10,12 @@ import click
 
 from edgesafe.export.exporter import Exported, ExportOptions, export_package
 from edgesafe.export.graph import MAXIMUM_OPSET, MINIMUM_OPSET
+from edgesafe.export.pose import export_pose_package
+from edgesafe.export.pose_report import pose_summary, pose_table, read_pose_options
 from edgesafe.export.storage import STORAGES, Storage
 from edgesafe.runtime.errors import EdgesafeError, UsageError
 from edgesafe.runtime.fields import Fields, parse_json
+from edgesafe.train.pose.checkpoint import is_pose_checkpoint
 
 __all__ = ["export"]
 
@@ -43,6 +46,11 @@ _CARD_KEYS = ("intended_use", "limits")
     show_default=True,
     help="How the weights of the text tower are stored.",
 )
+@click.option(
+    "--storage",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Of a pose checkpoint: how the weights of its networks are stored.  [default: fp32]",
+)
 @click.option("--name", help="Of the package.  [default: the name of its folder]")
 @click.option(
     "--release",
@@ -55,9 +63,15 @@ _CARD_KEYS = ("intended_use", "limits")
     help="JSON file with calibrated thresholds; without one every verdict is undecided.",
 )
 @click.option(
+    "--gates",
+    type=click.Path(path_type=Path),
+    help="Of a pose checkpoint: JSON file with gates that differ from the default ones.",
+)
+@click.option(
     "--card",
     type=click.Path(path_type=Path),
-    help="JSON file with intended_use (text) and limits (list of texts), for a person.",
+    help="JSON file with intended_use (text) and limits (list of texts), for a person; of a pose "
+    "checkpoint also weights (licence, origin, notice).",
 )
 @click.option(
     "--photos",
@@ -79,9 +93,11 @@ def export(
     precision: str,
     image_storage: Storage,
     text_storage: Storage,
+    storage: Storage | None,
     name: str | None,
     release: int | None,
     thresholds: Path | None,
+    gates: Path | None,
     card: Path | None,
     photos: Path | None,
     opset: int,
@@ -90,11 +106,37 @@ def export(
 ) -> None:
     """Turn CHECKPOINT into a model package.
 
-    The encoders become ONNX graphs of standard operators that compute in float32; what they
+    Its networks become ONNX graphs of standard operators that compute in float32; what they
     answer is compared with the checkpoint in float64, and the package is opened as a device opens
     it, before it takes its name.
     """
     del precision  # the only choice there is
+    if is_pose_checkpoint(checkpoint):
+        if thresholds is not None or (image_storage, text_storage) != ("fp32", "fp32"):
+            raise UsageError(
+                "--thresholds, --image-storage and --text-storage are of moderation; a pose "
+                "checkpoint takes --gates and --storage."
+            )
+        pose_options = read_pose_options(
+            card,
+            gates,
+            name=name,
+            release=release,
+            storage=storage or "fp32",
+            opset=opset,
+            photos=photos,
+            overwrite=overwrite,
+        )
+        posed = export_pose_package(
+            checkpoint, out, pose_options, progress=lambda stage: click.echo(stage, err=True)
+        )
+        click.echo(json.dumps(pose_summary(posed)) if as_json else pose_table(posed))
+        return
+    if storage is not None or gates is not None:
+        raise UsageError(
+            "--storage and --gates are of pose checkpoints; this one takes --image-storage, "
+            "--text-storage and --thresholds."
+        )
     card_fields = _read(card, _CARD_KEYS)
     chosen: dict[str, Any] = {}
     if card_fields is not None and "intended_use" in card_fields:

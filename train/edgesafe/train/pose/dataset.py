@@ -93,6 +93,10 @@ class PoseData:
             "fingerprint": self.fingerprint,
             "frames": len(self.frames),
             "instances": self.instances,
+            "depth_mm": [
+                float(f(i.t[2] for frame in self.frames for i in frame.instances))
+                for f in (min, max)
+            ],
         }
 
     def split(self, share: float) -> tuple[PoseData, PoseData]:

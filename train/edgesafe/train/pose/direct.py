@@ -53,8 +53,8 @@ class DirectHead(nn.Module):
             ``mask`` (B, 1, S/8, S/8), logits.
         """
         rows, columns = features.shape[2:]
-        batch = features.shape[0]
-        cells = cast(Tensor, self.cells).to(features.dtype).expand(batch, -1, -1, -1)
+        # Not expand, which puts the batch size into the graph.
+        cells = features[:, :2] * 0 + cast(Tensor, self.cells).to(features.dtype)
         mask = self.mask_hidden(features).flatten(2)
         pooled = self.hidden(torch.cat([features, cells], dim=1)).mean(dim=(2, 3))
         with torch.autocast(features.device.type, enabled=False):

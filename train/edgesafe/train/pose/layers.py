@@ -54,7 +54,9 @@ class PerObject(nn.Module):
         """(B, inputs, P) and the objects (B,), None where there is one -> (B, outputs, P)."""
         if index is None:
             return torch.matmul(self.weight[0], x) + self.bias[0]
-        return torch.bmm(self.weight[index], x) + self.bias[index]
+        # index_select becomes one Gather; indexing would become four operators.
+        weight, bias = self.weight.index_select(0, index), self.bias.index_select(0, index)
+        return torch.bmm(weight, x) + bias
 
 
 def cell_centres(rows: int, columns: int, stride: int) -> Tensor:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from edgesafe.calib.pose_errors import add, adi
 from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.manifest_pose import DetectorSpec
 from edgesafe.runtime.pose.crop import RoiCrop
@@ -97,8 +98,6 @@ class RoiValidator:
         return metrics, {"regions": sheet(shown)} if shown else {}
 
     def _error(self, pose: tuple[Array, Array], R: Array, t: Array, known: KnownObject) -> float:
-        from edgesafe.calib.pose_errors import add, adi
-
         measure = adi if known.symmetric else add
         return float(measure(*pose, R, t, self.points[known.id]))
 
