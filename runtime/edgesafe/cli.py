@@ -10,13 +10,15 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import click
 
 from edgesafe.runtime.errors import EdgesafeError, MissingExtraError
 
-__all__ = ["COMMANDS", "Entry", "LazyGroup", "main"]
+__all__ = ["COMMANDS", "Entry", "LazyGroup", "main", "run"]
 
 _NOT_DONE = 3
 _INTERRUPTED = 130  # 128 + SIGINT, what a shell reports of a process ended by Ctrl-C
@@ -95,36 +97,44 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command line and exit; every ending has a message and a status."""
-        kwargs["standalone_mode"] = False
-        try:
-            # A number comes from ctx.exit(); `invoke` above returns nothing.
-            status = super().main(*args, **kwargs) or 0
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _leave_broken_pipe()
-        except click.Abort:
-            _say("interrupted")
-            status = _INTERRUPTED
-        except click.UsageError as error:
-            error.show()
-            status = error.exit_code
-        except click.ClickException as error:
-            _say(f"error: {error.format_message()}")
-            status = _NOT_DONE
-        except EdgesafeError as error:
-            _say(f"error: {error}")
-            status = error.exit_status
-        except OSError as error:
-            # A full disk, a folder without permission: the system's message tells.
-            _say(f"error: {error}")
-            status = _NOT_DONE
-        except Exception as error:
-            _say(
-                f"internal error, this is a bug in edgesafe: {type(error).__name__}: {error}\n"
-                "Run again with EDGESAFE_DEBUG=1 to see where, and report it with that output."
-            )
-            status = _NOT_DONE
-        sys.exit(status)
+        # A number comes from ctx.exit(); `invoke` above returns nothing.
+        _end(partial(super().main, *args, **kwargs, standalone_mode=False))
+
+
+def run(command: click.Command) -> NoReturn:
+    """Run the command of a module that was started by itself (``python -m``), ending as `main`."""
+    _end(partial(command.main, standalone_mode=False))
+
+
+def _end(work: Callable[[], Any]) -> NoReturn:
+    try:
+        status = work() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_broken_pipe()
+    except click.Abort:
+        _say("interrupted")
+        status = _INTERRUPTED
+    except click.UsageError as error:
+        error.show()
+        status = error.exit_code
+    except click.ClickException as error:
+        _say(f"error: {error.format_message()}")
+        status = _NOT_DONE
+    except EdgesafeError as error:
+        _say(f"error: {error}")
+        status = error.exit_status
+    except OSError as error:
+        # A full disk, a folder without permission: the system's message tells.
+        _say(f"error: {error}")
+        status = _NOT_DONE
+    except Exception as error:
+        _say(
+            f"internal error, this is a bug in edgesafe: {type(error).__name__}: {error}\n"
+            "Run again with EDGESAFE_DEBUG=1 to see where, and report it with that output."
+        )
+        status = _NOT_DONE
+    sys.exit(status)
 
 
 def _missing(error: ModuleNotFoundError, entry: Entry) -> Exception:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from edgesafe.cli import run
 from edgesafe.runtime.errors import MissingExtraError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.samples.policy import auc_with_interval, read_listing
@@ -149,4 +150,4 @@ def main(train: Path, count: int, listing: Path, texts: Path, out: Path) -> None
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

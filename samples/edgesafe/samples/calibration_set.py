@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from edgesafe.cli import run
 from edgesafe.samples.hazards import photos
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -64,4 +65,4 @@ def main(plain: Path, folders: tuple[Path, ...], val: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgesafe.cli import run
 from edgesafe.samples import heldout
 from edgesafe.samples.hazards import compose, photos
 
@@ -97,4 +98,4 @@ def main(folders: tuple[Path, ...], split: str, out: Path, per_photo: int, seed:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

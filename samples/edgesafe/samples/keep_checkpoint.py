@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import torch
 
+from edgesafe.cli import run
 from edgesafe.train.checkpoint import INFO_FILE, load_checkpoint, save_checkpoint
 
 
@@ -28,4 +29,4 @@ def main(checkpoint: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

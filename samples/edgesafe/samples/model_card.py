@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from edgesafe.cli import run
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.manifest import Manifest
@@ -301,4 +302,4 @@ def main(package: Path | None, report: Path | None, baselines: Path | None, root
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

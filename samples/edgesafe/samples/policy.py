@@ -25,6 +25,7 @@ from edgesafe.calib.statistics import (
     clopper_pearson,
     threshold_under_fpr,
 )
+from edgesafe.cli import run
 from edgesafe.runtime import Moderator
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
@@ -198,4 +199,4 @@ def report(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

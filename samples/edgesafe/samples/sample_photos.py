@@ -15,6 +15,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from edgesafe.cli import run
 from edgesafe.runtime.files import atomic_write
 from edgesafe.samples import heldout
 
@@ -129,4 +130,4 @@ def main(out: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 
+from edgesafe.cli import run as run_command
 from edgesafe.runtime.errors import EdgesafeError
 from edgesafe.samples.hazards.photos import read_photos
 
@@ -395,4 +396,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgesafe.cli import run
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.samples.hazards import captions, catalogue, compose, photos
@@ -181,4 +182,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from edgesafe.cli import run
 from edgesafe.runtime.errors import DataError, MissingExtraError
 from edgesafe.samples.hazards import catalogue, photos, themes
 
@@ -165,4 +166,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

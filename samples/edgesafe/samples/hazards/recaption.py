@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from edgesafe.cli import run
 from edgesafe.runtime.files import atomic_write
 from edgesafe.samples.hazards import captions, photos
 from edgesafe.samples.hazards.sampler import Sampler
@@ -42,4 +43,4 @@ def main(folders: tuple[Path, ...], assets: Path, listing: Path, out: Path, seed
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
