@@ -35,7 +35,9 @@ Rng = np.random.Generator
 
 # How far beyond the border an object is drawn to learn its whole size, in samples.
 _MARGIN = 800
+# Shares of clutter with a photo as its texture, and of backgrounds out of many photos.
 _PHOTO_WRAPPED = 0.4
+_COLLAGE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,8 @@ class Studio:
         return Rendered(rgb, objects)
 
     def _background(self, scene: Scene, lighting: Lighting, rng: Rng) -> RGB8:
-        picture = self.photos.picture(rng, self.camera.width, self.camera.height)
+        pieces = int(rng.integers(1, 12)) if rng.random() < _COLLAGE else 0
+        picture = self.photos.collage(rng, self.camera.width, self.camera.height, pieces)
         if scene.t_ground is None:
             return picture
         # About one texel for each pixel at the middle of the table.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesafe.calib.board import MarkerBoard
-from edgesafe.calib.render.photos import Photos, noise_picture
+from edgesafe.calib.render.photos import Photos, lay, noise_picture
 from edgesafe.calib.render.surface import Surface
 
 __all__ = ["Ground"]
@@ -161,20 +161,8 @@ class Ground:
 
     def _lay(self, picture: RGB8, angle: float, middle: Array) -> None:
         """Lay a picture, of the resolution of the ground, with its centre at ``middle`` (mm)."""
-        import cv2
-
-        affine = np.empty((2, 3))
-        affine[:, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        centre = (middle + self.half) * self.px_per_mm
-        centre[1] = 2 * self.half[1] * self.px_per_mm - centre[1]
-        affine[:, 2] = centre - affine[:, :2] @ (np.array(picture.shape[1::-1]) / 2)
-        cv2.warpAffine(
-            picture,
-            affine,
-            (self.texture.shape[1], self.texture.shape[0]),
-            dst=self.texture,
-            borderMode=cv2.BORDER_TRANSPARENT,
-        )
+        x, y = (middle + self.half) * self.px_per_mm
+        lay(picture, self.texture, angle, (x, 2 * self.half[1] * self.px_per_mm - y))
 
 
 def _outline(half: tuple[float, float], R: Array, t: Array, K: Array) -> Array:

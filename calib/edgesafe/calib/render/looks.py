@@ -22,12 +22,12 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 def random_lighting(rng: Rng, up: Array) -> Lighting:
     """Return ambient light from above and one to three lamps, for ``up`` in the camera frame.
 
-    A scan's colours hold light already, so the ambient part is mostly the larger one.
+    From dull, where only the scan's own colours tell the shape, to one hard lamp.
     """
-    sky = rng.uniform(0.25, 0.85) * _tint(rng, 0.12)
-    ground = sky * rng.uniform(0.15, 1.0) * _tint(rng, 0.1)
+    sky = rng.uniform(0.2, 0.75) * _tint(rng, 0.12)
+    ground = sky * rng.uniform(0.1, 0.9) * _tint(rng, 0.1)
     count = int(rng.integers(1, 4))
-    total = rng.uniform(0.1, 0.9)
+    total = rng.uniform(0.15, 1.2)
     shares = rng.dirichlet(np.ones(count))
     lamps = []
     for share in shares:

@@ -14,7 +14,7 @@ from edgesafe.runtime.errors import SourceError
 from edgesafe.runtime.gate import Refused, decode_image, read_image_file
 from edgesafe.runtime.sources import expand
 
-__all__ = ["Photos", "noise_picture"]
+__all__ = ["Photos", "lay", "noise_picture"]
 
 RGB8 = NDArray[np.uint8]
 Rng = np.random.Generator
@@ -57,14 +57,24 @@ class Photos:
             photo = photo[:, ::-1]
         if rng.random() < 0.15:
             photo = photo[::-1]
-        # The largest window of this shape, then a part of it.
-        scale = min(photo.shape[1] / width, photo.shape[0] / height) * rng.uniform(0.35, 1) ** 0.7
-        wide, high = max(2, int(width * scale)), max(2, int(height * scale))
-        x = rng.integers(photo.shape[1] - wide + 1) if wide < photo.shape[1] else 0
-        y = rng.integers(photo.shape[0] - high + 1) if high < photo.shape[0] else 0
-        part = photo[y : y + high, x : x + wide]
-        method = cv2.INTER_AREA if wide > width else cv2.INTER_CUBIC
+        # Pixels of the photo for one of the picture; small pictures may show all of a photo.
+        most = max(2.0, 0.9 * photo.shape[1] / width)
+        scale = float(np.exp(rng.uniform(np.log(0.6), np.log(most))))
+        part = photo[
+            _mirrored(rng, photo.shape[0], max(2, round(height * scale)))[:, None],
+            _mirrored(rng, photo.shape[1], max(2, round(width * scale))),
+        ]
+        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
         return cast(RGB8, cv2.resize(part, (width, height), interpolation=method))
+
+    def collage(self, rng: Rng, width: int, height: int, pieces: int) -> RGB8:
+        """Return a picture with smaller ones strewn over it, (height, width, 3)."""
+        picture = np.ascontiguousarray(self.picture(rng, width, height))
+        for _ in range(pieces):
+            wide, high = rng.integers(30, max(31, width // 2), 2)
+            centre = (rng.uniform(0, width), rng.uniform(0, height))
+            lay(self.picture(rng, int(wide), int(high)), picture, rng.uniform(0, 2 * np.pi), centre)
+        return picture
 
     def _photo(self, rng: Rng) -> RGB8 | None:
         # A damaged file leads to another draw; a folder of nothing else ends in noise.
@@ -75,6 +85,31 @@ class Photos:
             if photo is not None:
                 return photo
         return None
+
+
+def lay(picture: RGB8, onto: RGB8, angle: float, centre: tuple[float, float]) -> None:
+    """Draw a picture, turned by ``angle``, with its middle at ``centre`` (column, row) of another.
+
+    Args:
+        picture: (h, w, 3).
+        onto: (height, width, 3), contiguous; drawn on in place.
+        angle: Radians.
+        centre: May lie outside.
+    """
+    import cv2
+
+    affine = np.empty((2, 3))
+    affine[:, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine[:, 2] = centre - affine[:, :2] @ (np.array(picture.shape[1::-1]) / 2)
+    size = (onto.shape[1], onto.shape[0])
+    cv2.warpAffine(picture, affine, size, dst=onto, borderMode=cv2.BORDER_TRANSPARENT)
+
+
+def _mirrored(rng: Rng, there: int, wanted: int) -> NDArray[np.int64]:
+    """Return ``wanted`` neighbouring indices of ``there`` pixels, mirrored at the borders."""
+    start = rng.integers(max(1, there - wanted + 1)) if wanted <= there else rng.integers(there)
+    place = (start + np.arange(wanted)) % (2 * there)
+    return np.asarray(np.where(place < there, place, 2 * there - 1 - place))
 
 
 @lru_cache(maxsize=_KEPT)
