@@ -35,17 +35,31 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry(
-        "edgesafe.samples.demo:demo", "cpu", "Judge the sample photos and write an HTML report."
+        "edgesafe.samples.demo:demo",
+        "cpu",
+        "Judge the sample photos, estimate sample poses, write a report.",
     ),
     "moderate": Entry(
         "edgesafe.runtime.moderate_cmd:moderate",
         "cpu",
         "Judge files, folders, videos, cameras and text.",
     ),
+    "pose": Entry(
+        "edgesafe.runtime.pose.pose_cmd:pose", "cpu", "Estimate the 6D poses of known objects."
+    ),
     "inspect": Entry(
-        "edgesafe.runtime.inspect_cmd:inspect", "cpu", "Show what is in a model package."
+        "edgesafe.calib.inspect_cmd:inspect", "cpu", "Show what a package or a data set holds."
+    ),
+    "evaluate": Entry(
+        "edgesafe.calib.evaluate_cmd:evaluate", "cpu", "Compare a model with annotated data."
     ),
     "bench": Entry("edgesafe.calib.bench:bench", "cpu", "Measure time and memory on this machine."),
+    "calibrate": Entry(
+        "edgesafe.calib.calibrate_cmd:calibrate", "cpu", "Measure a camera: K and distortion."
+    ),
+    "render": Entry(
+        "edgesafe.calib.render.render_cmd:render", "cpu", "Make training images of parts."
+    ),
     "train": Entry("edgesafe.train.cli:train", "train", "Train a model."),
     "export": Entry(
         "edgesafe.export.cli:export", "export", "Turn a checkpoint into a model package."

@@ -1,4 +1,7 @@
-"""``edgesafe bench``: what one verdict costs on this machine."""
+"""``edgesafe bench``: what one verdict costs on this machine.
+
+``edgesafe bench pose`` is in :mod:`edgesafe.calib.bench_pose`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from edgesafe.calib.bench_pose import pose
+from edgesafe.runtime.errors import UsageError
 
 __all__ = ["bench"]
 
@@ -20,7 +27,7 @@ _TEXTS = (
 )
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -48,7 +55,9 @@ _TEXTS = (
     help="Also judge N images in one process and report its memory.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
 def bench(
+    ctx: click.Context,
     model: Path | None,
     images: Path | None,
     backend: str,
@@ -59,9 +68,12 @@ def bench(
 ) -> None:
     """Measure milliseconds per stage, CPU time, cold start and memory.
 
-    Images are judged one at a time, end to end from the bytes of their files. Cold start is the
+    Without a COMMAND, of moderation. Images are judged one at a time, end to end from the bytes of their files. Cold start is the
     median of five fresh processes, from starting Python to the first printed verdict.
     """
+    if ctx.invoked_subcommand is not None:
+        _refuse_misplaced(ctx, ctx.invoked_subcommand)
+        return
     from edgesafe.calib import measure
     from edgesafe.calib.machine import machine_facts, peak_rss_mib
     from edgesafe.runtime import Moderator, default_model_path
@@ -89,6 +101,16 @@ def bench(
         click.echo(json.dumps(result))
     else:
         click.echo("\n".join(_lines(result)))
+
+
+bench.add_command(pose)
+
+
+def _refuse_misplaced(ctx: click.Context, command: str) -> None:
+    """Complain about options that stand before the sub-command and would be forgotten."""
+    for name in ctx.params:
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise UsageError(f"write the options of bench {command} after the word {command}")
 
 
 def _lines(result: dict[str, Any]) -> Iterator[str]:
