@@ -12,8 +12,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +30,7 @@ from edgesafe.calib.render.parts import Part, write_parts
 from edgesafe.calib.render.photos import Photos
 from edgesafe.calib.render.scene import SceneOptions
 from edgesafe.calib.render.surface import Surface
-from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.errors import EdgesafeError, UsageError
 from edgesafe.runtime.files import atomic_write, canonical_json, sha256_hex
 from edgesafe.runtime.pose.intrinsics import Camera
 
@@ -119,9 +121,7 @@ def render_dataset(
     if out.exists():
         raise UsageError(f"{out} exists already: choose another name or remove it first")
     partial = out.parent / f"{out.name}.partial"
-    # Through JSON, so that tuples compare equal to the lists that they come back as.
-    settings = json.loads(canonical_json(job.settings()))
-    _begin(partial, settings, frames)
+    _begin(partial, job.settings(), frames)
     missing = [number for number in range(frames) if not _record(partial, number).exists()]
     done = frames - len(missing)
     progress(done)
@@ -135,12 +135,18 @@ def render_dataset(
 
 
 def _begin(partial: Path, settings: dict[str, Any], frames: int) -> None:
+    """Make the folder of the frames, or check that it is of the same run."""
     noted = partial / _SETTINGS
     if not noted.exists():
         (partial / _RECORDS).mkdir(parents=True, exist_ok=True)
-        atomic_write(noted, json.dumps(settings, indent=1).encode())
+        atomic_write(noted, json.dumps(settings, indent=1).encode("ascii"))
         return
-    if json.loads(noted.read_bytes()) != settings:
+    try:
+        earlier = json.loads(noted.read_bytes())
+    except ValueError:
+        earlier = None
+    # Through JSON, so that tuples compare equal to the lists that they come back as.
+    if earlier != json.loads(canonical_json(settings)):
         raise UsageError(
             f"{partial} holds frames of an interrupted run with other settings: "
             "give the same arguments to go on with it, or remove it to start anew"
@@ -171,6 +177,11 @@ def _rendered(job: Job, partial: Path, numbers: list[int], jobs: int) -> Iterato
     ) as pool:
         try:
             yield from pool.map(_make_frame, numbers, chunksize=4)
+        except BrokenProcessPool:
+            raise EdgesafeError(
+                "a rendering process was ended from outside, perhaps for want of memory: give the "
+                "same command with fewer --jobs, it goes on where it was"
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -226,6 +237,8 @@ def _start_worker(job: Job, partial: Path) -> None:
     global _worker
     import cv2
 
+    # Ctrl-C is for the parent, which lets the frames at hand be finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _worker = _Worker(job, partial)
 
