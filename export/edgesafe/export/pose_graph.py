@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+
 import onnxscript.optimizer
 import torch
 from onnx import ModelProto
