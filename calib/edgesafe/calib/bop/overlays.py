@@ -43,7 +43,9 @@ def draw_frames(
 def draw_annotations(
     dataset: BopDataset, frame: Frame, meshes: Mapping[int, Mesh]
 ) -> NDArray[np.uint8]:
-    """Return a picture (H, W, 3) with what is annotated in it; behind the name, the visible share.
+    """Return a picture (H, W, 3) with what is annotated in it.
+
+    Behind the name stands the visible share, 1 where it is not known.
 
     Raises:
         DataError: The picture cannot be read, or K can be of no camera.
@@ -59,7 +61,7 @@ def draw_annotations(
             f"obj {one.obj_id}",
             R=one.R,
             t_mm=one.t,
-            confidence=np.nan if one.visib_fract is None else one.visib_fract,
+            confidence=1.0 if one.visib_fract is None else one.visib_fract,
         )
         for one in known
     ]

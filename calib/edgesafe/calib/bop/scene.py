@@ -18,16 +18,15 @@ from edgesafe.calib.bop.frame import Box, Frame, Instance
 from edgesafe.calib.bop.jsonfile import read_json
 from edgesafe.runtime.errors import DataError
 
-__all__ = ["CAMERA", "GT", "GT_INFO", "IMAGE_FOLDERS", "Scene", "read_scene"]
+__all__ = ["CAMERA", "GT", "GT_INFO", "IMAGE_FOLDERS", "PICTURE_SUFFIXES", "Scene", "read_scene"]
 
 CAMERA = "scene_camera.json"
 GT = "scene_gt.json"
 GT_INFO = "scene_gt_info.json"
 IMAGE_FOLDERS = ("rgb", "gray")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 Array = NDArray[np.float64]
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +167,7 @@ def _images(folder: Path) -> dict[int, Path]:
             return {
                 int(file.stem): file
                 for file in files
-                if file.stem.isdecimal() and file.suffix.lower() in _SUFFIXES
+                if file.stem.isdecimal() and file.suffix.lower() in PICTURE_SUFFIXES
             }
     return {}
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from edgesafe.calib.bop.dataset import FrameId
+from edgesafe.calib.bop.scene import PICTURE_SUFFIXES
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.pose.bop_csv import image_of_path
 
@@ -86,7 +87,7 @@ def _frame(text: str, where: str) -> FrameId:
     parts = PurePosixPath(text).parts
     if len(parts) == 2 and all(part.isdecimal() for part in parts):
         return int(parts[0]), int(parts[1])
-    stem = PurePosixPath(text).stem
-    if not stem.isdecimal():
+    stem, suffix = PurePosixPath(text).stem, PurePosixPath(text).suffix.lower()
+    if not stem.isdecimal() or suffix not in ("", *PICTURE_SUFFIXES):
         raise DataError(f"{where}: {text!r:.80} is neither a number nor the path of a picture")
     return int(stem)
