@@ -44,11 +44,11 @@ class CameraEffects:
     motion: float = 7.0
     motion_share: float = 0.15
     softness: float = 2.0
-    noise: float = 7.0
-    colour_noise: float = 7.0
+    noise: float = 9.0
+    colour_noise: float = 9.0
     cast: float = 0.2
     exposure: float = 0.6
-    gamma: float = 0.35
+    gamma: float = 0.3
     sharpening: float = 1.2
     jpeg: int = 55
     jpeg_share: float = 0.4
@@ -88,7 +88,7 @@ def _tone(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
 
     # The camera tries to come to a medium brightness and misses it by up to ``exposure``.
     mean = max(float(frame[::4, ::4].mean()), 8.0)
-    gain = (_MEDIUM / mean) ** 0.6 * 2 ** rng.uniform(-effects.exposure, effects.exposure)
+    gain = (_MEDIUM / mean) ** 0.8 * 2 ** rng.uniform(-effects.exposure, effects.exposure)
     balance = 1 + rng.uniform(-effects.cast, effects.cast, 3)
     gamma = np.exp(rng.uniform(-effects.gamma, effects.gamma))
     black = rng.uniform(-12, 12)
@@ -105,8 +105,8 @@ def _sensor(frame: RGB8, rng: Rng, effects: CameraEffects) -> RGB8:
     bright, *colours = cv2.split(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb))
     softness = rng.uniform(0, effects.softness)
     # Mostly little noise, sometimes much.
-    noise = effects.noise * rng.random() ** 2
-    colour_noise = effects.colour_noise * rng.random() ** 2
+    noise = effects.noise * rng.random() ** 3
+    colour_noise = effects.colour_noise * rng.random() ** 3
     if noise > 0.3:
         bright = cv2.add(bright, _noise(rng, height, width, noise), dtype=cv2.CV_8U)
     for at, channel in enumerate(colours):

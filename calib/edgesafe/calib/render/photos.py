@@ -22,6 +22,7 @@ Rng = np.random.Generator
 # Kept in memory per process, about 1 MB each: reading one takes as long as drawing a part.
 _KEPT = 400
 _SHORT_SIDE = 480
+_MOST_DAMAGED = 64
 
 
 class Photos:
@@ -77,11 +78,12 @@ class Photos:
         return picture
 
     def _photo(self, rng: Rng) -> RGB8 | None:
-        # A damaged file leads to another draw; a folder of nothing else ends in noise.
-        for _ in range(8):
-            if not self.paths:
-                return None
-            photo = _read(self.paths[int(rng.integers(len(self.paths)))])
+        if not self.paths:
+            return None
+        # After a damaged file the next one is taken; a folder of nothing else ends in noise.
+        first = int(rng.integers(len(self.paths)))
+        for step in range(min(len(self.paths), _MOST_DAMAGED)):
+            photo = _read(self.paths[(first + step) % len(self.paths)])
             if photo is not None:
                 return photo
         return None
