@@ -134,8 +134,8 @@ def _need(used: Sequence[Shot], min_views: int, dropped: Mapping[str, str]) -> N
         return
     why = "; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:5])
     raise DataError(
-        f"{len(used)} usable shots of {len(used) + len(dropped)}, {min_views} are needed: take more "
-        "of the whole board, sharp and evenly lit, and check its numbers"
+        f"{len(used)} usable shots of {len(used) + len(dropped)}, {min_views} are needed: take "
+        "more of the whole board, sharp and evenly lit, and check its numbers"
         + (f" ({why}{'; …' if len(dropped) > 5 else ''})" if why else "")
     )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgesafe.calib.mesh import Mesh
 from edgesafe.calib.render.looks import darken_below, random_lighting, recolour
 from edgesafe.calib.render.raster import rasterise
 from edgesafe.calib.render.shade import Lamp, Lighting, Material, shade
@@ -96,6 +97,21 @@ def test_a_texture_is_seen_where_its_coordinates_put_it():
     assert ((frame[..., 2] > 200) == ~red).mean() > 0.95
     again = recolour(textured, np.random.default_rng(0))
     assert again.texture is not None and again.texture.shape == half.shape
+
+
+def test_a_mesh_brings_its_texture_and_its_normals():
+    brick = box([60, 60, 60])
+    mesh = Mesh(
+        brick.vertices,
+        brick.faces,
+        normals=brick.normals.astype(np.float64),
+        uv=np.asarray(brick.uv, np.float64),
+        texture=np.full((8, 8, 3), 99, np.uint8),
+    )
+    surface = Surface.from_mesh(mesh)
+    np.testing.assert_array_equal(surface.normals, brick.normals)
+    frame = shown(surface, replace(DARK, sky=(1.0,) * 3, ground=(1.0,) * 3))
+    np.testing.assert_allclose(frame[frame[..., 0] > 0], 99, atol=1)
 
 
 def test_colours_stay_in_range_and_keep_their_character():
