@@ -97,6 +97,24 @@ def test_a_known_camera_is_found_again(board: str, tmp_path: Path):
     assert np.abs(camera.project(grid) - truth.project(grid)).max() < 0.5
 
 
+@pytest.mark.parametrize("text", ["charuco:8x6:30:22", "chessboard:8x6:28"])
+def test_corners_are_found_where_they_are(text: str):
+    board = CalibrationBoard.parse(text)
+    R, t = pose(
+        np.random.default_rng(5), np.array([board.columns, board.rows, 0]) * board.square / 2
+    )
+    found = board.find(photograph(board, R, t))
+    assert found is not None and len(found.board) == board.count
+    off = found.image - Camera(K, *SIZE, dist=DIST).project(found.board @ R.T + t)
+    # A chessboard may be read from its other end.
+    if board.kind == "charuco" or np.abs(off).max() < 5:
+        assert np.abs(off.mean(axis=0)).max() < 0.05
+        assert np.abs(off).max() < 0.3
+    else:
+        turned = Camera(K, *SIZE, dist=DIST).project(found.board[::-1] @ R.T + t)
+        assert np.abs((found.image - turned).mean(axis=0)).max() < 0.05
+
+
 def views(count: int, seed: int = 0, flat: bool = False, noise: float = 0.05) -> list[Shot]:
     rng = np.random.default_rng(seed)
     y, x = np.divmod(np.arange(54), 9)
