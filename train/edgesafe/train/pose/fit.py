@@ -231,7 +231,7 @@ class Fit:
         terms = self.objective(batch, share)
         if not bool(torch.isfinite(terms["loss"])):
             raise EdgesafeError(
-                f"{self.task.name}: the loss is {float(terms['loss'])} at step {self.place.step}, "
+                f"{self.task.name}: the loss is {terms['loss'].item()} at step {self.place.step}, "
                 f"so the run stops before it spoils the weights. Lower fit.lr; the last good state "
                 f"is in {self.folder / 'state'}."
             )

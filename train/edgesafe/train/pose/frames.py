@@ -152,7 +152,8 @@ def heat_targets(
     half = (STRIDE - 1) / 2
     across = np.arange(columns) * STRIDE + half
     down = np.arange(rows) * STRIDE + half
-    # Small boxes last: where two share a cell the smaller one is the likelier to be in front.
+    # A cell learns the box whose middle is nearest. Small boxes last: of two that share a middle
+    # the smaller one is the likelier to be in front.
     for i in np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), kind="stable"):
         low, high = boxes[i, :2], boxes[i, 2:]
         middle, spread = (low + high) / 2, np.maximum((high - low) * _SPREAD, STRIDE / 3)
@@ -164,7 +165,7 @@ def heat_targets(
         column = int(np.clip(round((middle[0] - half) / STRIDE), 0, columns - 1))
         bump[row, column] = 1.0
         heat[objects[i]] = np.maximum(heat[objects[i]], bump)
-        near = (bump > _NEAR) & (bump >= 0.5 * weight[0])
+        near = (bump > _NEAR) & (bump >= weight[0])
         weight[0][near] = bump[near]
         y, x = np.nonzero(near)
         edges = np.stack(
