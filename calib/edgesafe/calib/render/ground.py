@@ -56,7 +56,7 @@ class Ground:
             grain = rng.normal(0, rng.uniform(0.5, 6), (size[1], size[0], 1)).astype(np.float32)
             texture = np.clip(grain + colour.astype(np.float32), 0, 255).astype(np.uint8)
         ground = cls(half, px_per_mm, np.ascontiguousarray(texture))
-        for _ in range(rng.integers(0, 10)):
+        for _ in range(rng.integers(0, 13)):
             side = rng.uniform(80, 400)
             ground.lay_paper(
                 rng, photos.picture(rng, round(side * px_per_mm), round(side * px_per_mm * 1.3))

@@ -79,6 +79,10 @@ __all__ = ["render"]
     metavar="MIN MAX", help="Things put before a part.",
 )  # fmt: skip
 @click.option(
+    "--clutter", nargs=2, type=click.IntRange(min=0), default=(4, 14), show_default=True,
+    metavar="MIN MAX", help="Other things about the parts.",
+)  # fmt: skip
+@click.option(
     "--picture", type=click.Choice(["jpg", "png"]), default="jpg", show_default=True,
     help="Format of the frames.",
 )  # fmt: skip
@@ -101,6 +105,7 @@ def render(
     table: float,
     board_share: float,
     occluders: tuple[int, int],
+    clutter: tuple[int, int],
     picture: Literal["jpg", "png"],
     seed: int,
     jobs: int,
@@ -132,6 +137,7 @@ def render(
         board=board_share,
         upright=upright,
         occluders=options.rising(occluders, "--occluders"),
+        clutter=options.rising(clutter, "--clutter"),
     )
     job = Job(
         parts,
