@@ -1,4 +1,4 @@
-"""``edgesafe demo``: judge the sample photos, some texts and some bad inputs; write a report."""
+"""``edgesafe demo``: judge sample photos, texts and bad inputs, estimate poses, write a report."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgesafe.runtime.errors import DataError, SourceError
+from edgesafe.samples.pose_demo import demo_poses, summarise_poses
 from edgesafe.samples.report import Item, Report, agreement, count, render
 
 if TYPE_CHECKING:
@@ -65,10 +66,26 @@ class Photo:
     type=click.Path(path_type=Path),
     help="Folder with photos.jsonl. [default: the sample photos]",
 )
-def demo(out: Path, model: Path | None, data: Path | None) -> None:
-    """Judge the sample photos and write an HTML report.
+@click.option(
+    "--pose-model",
+    type=click.Path(path_type=Path),
+    help="Pose package. [default: the one that comes with edgesafe, if there is one]",
+)
+@click.option(
+    "--pose-data",
+    type=click.Path(path_type=Path),
+    help="BOP data set of a few frames. [default: the sample frames]",
+)
+def demo(
+    out: Path,
+    model: Path | None,
+    data: Path | None,
+    pose_model: Path | None,
+    pose_data: Path | None,
+) -> None:
+    """Judge the sample photos, estimate the poses in the sample frames, write an HTML report.
 
-    Prints a table; the last line is the path of the report.
+    Prints tables; the last line is the path of the report.
     """
     from edgesafe.calib.machine import machine_facts
     from edgesafe.calib.measure import sample_photos
@@ -85,6 +102,7 @@ def demo(out: Path, model: Path | None, data: Path | None) -> None:
         photos=_judge("photos", _judge_photos(moderator, photos)),
         texts=_judge("texts", _judge_texts(moderator)) if manifest.text else (),
         bad=_judge("bad inputs", _judge_bad(moderator, photos[0].path.read_bytes())),
+        poses=demo_poses(pose_model, pose_data),
         machine=machine_facts(),
         created=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
     )
@@ -249,4 +267,6 @@ def _summarise(report: Report) -> None:
         click.echo(f"{len(items)} {name}: {totals}" + (f" ({agreed})" if agreed else ""))
     for limit in report.manifest.limits:
         click.echo(f"limit: {limit}")
+    if report.poses is not None:
+        summarise_poses(report.poses)
     click.echo("report:")

@@ -16,6 +16,7 @@ from typing import Any
 from edgesafe.runtime.manifest import Manifest, Rate
 from edgesafe.runtime.verdict import Verdict
 from edgesafe.samples.axis import Scale, axis_svg, legend_svg, make_scale
+from edgesafe.samples.pose_report import PoseReport, pose_section, pose_tiles
 
 __all__ = ["Item", "Report", "agreement", "count", "render"]
 
@@ -60,6 +61,7 @@ class Report:
     bad: Sequence[Item]
     machine: Mapping[str, Any]
     created: str
+    poses: PoseReport | None = None
 
 
 def count(items: Iterable[Item]) -> dict[str, int]:
@@ -92,7 +94,7 @@ def render(report: Report) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>edgesafe demo: {len(report.photos)} photos judged</title>
+<title>edgesafe demo: {_title(report)}</title>
 <style>
 {style}</style>
 </head>
@@ -105,6 +107,7 @@ def render(report: Report) -> str:
 {_section("photos", "Photos", _photo_intro(report), report.photos, _card(report, scale))}
 {_section("texts", "Texts", _TEXT_INTRO, report.texts, _card(report, scale))}
 {_section("bad", "Bad inputs", _BAD_INTRO, report.bad, _card(report, scale))}
+{pose_section(report.poses) if report.poses else ""}
 {_provenance(report)}
 </main>
 <footer>Written by <code>edgesafe demo</code> on {escape(report.created)}. This file is
@@ -129,6 +132,14 @@ def _photo_intro(report: Report) -> str:
     return f"{note}A verdict that differs from its label is marked on its card."
 
 
+def _title(report: Report) -> str:
+    photos = f"{len(report.photos)} photos judged"
+    if report.poses is None:
+        return photos
+    total = sum(len(frame.by(report.poses.way)) for frame in report.poses.frames)
+    return f"{photos}, {total} poses estimated"
+
+
 def _header(report: Report) -> str:
     totals = count(report.photos)
     times = sorted(i.verdict.ms.total for i in report.photos if i.verdict.score is not None)
@@ -138,14 +149,15 @@ def _header(report: Report) -> str:
         (str(totals["unsafe"]), "photos unsafe"),
         (str(totals["undecided"]), "photos undecided"),
         (median, "per photo, median, from JPEG to verdict"),
+        *(pose_tiles(report.poses) if report.poses else ()),
     ]
     cells = "".join(f'<li class="tile"><b>{a}</b> <span>{b}</span></li>' for a, b in tiles)
     machine = report.machine
     return f"""<header>
-<h1>{len(report.photos)} photos, judged on this machine</h1>
+<h1>{_title(report)} on this machine</h1>
 <p class="soft">Model <b>{escape(report.manifest.name)}</b>, release {report.manifest.release},
 weights under {escape(report.manifest.weights.licence)}. {escape(str(machine["processor"] or ""))},
-{machine["cores"]} cores.</p>
+{machine["cores"]} cores.{' <a href="#poses">To the poses.</a>' if report.poses else ""}</p>
 <ul class="tiles">{cells}</ul>
 </header>"""
 
