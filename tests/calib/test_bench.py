@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from edgesafe.calib.bench import bench
+from edgesafe.runtime.errors import UsageError
 
 
 @pytest.fixture
@@ -54,3 +55,11 @@ def test_the_table_is_for_people(tiny_package: Path, photos: Path) -> None:
     for word in ("package", "machine", "decode", "infer", "total", "CPU", "cold start", "peak"):
         assert word in result.stdout
     assert "memory over" not in result.stdout
+
+
+def test_the_sub_command_takes_its_own_options_only() -> None:
+    result = CliRunner().invoke(bench, ["pose", "--help"])
+    assert result.exit_code == 0 and "per region of interest" in result.output
+    result = CliRunner().invoke(bench, ["--runs", "3", "pose", "--runs", "10"])
+    assert isinstance(result.exception, UsageError)
+    assert "after the word pose" in str(result.exception)

@@ -56,6 +56,7 @@ def run(
     data_folder: Path, tmp_path: Path, moderator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Result, Page]:
     monkeypatch.setattr(Moderator, "load", lambda *args, **kwargs: moderator)
+    monkeypatch.setattr(demo_module, "demo_poses", lambda *args: None)  # test_demo_poses.py
     out = tmp_path / "out" / "deep"
     result = CliRunner().invoke(demo, ["--data", str(data_folder), "--out", str(out)])
     assert result.exit_code == 0, result.output
