@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgesafe.export.parity import LIMIT
-from edgesafe.runtime import concepts, golden, manifest, manifest_parts, package
+from edgesafe.runtime import concepts, golden, manifest, manifest_parts, manifest_pose, package
+from edgesafe.runtime.pose import golden as pose_golden
 from edgesafe.runtime.preprocess import Preprocess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "package-format.md").read_text(encoding="utf-8")
@@ -42,6 +43,11 @@ def test_every_key_of_the_manifest_is_described_and_no_other() -> None:
         ("encoders", fields(manifest_parts.ImageEncoder) | fields(manifest_parts.TextEncoder)),
         ("thresholds", fields(manifest_parts.Threshold)),
         ("golden.json", fields(golden.Tolerances)),
+        ("Pose: manifest.json", fields(manifest_pose.PoseManifest) - fields(manifest.Common)),
+        ("Pose: objects", fields(manifest_pose.PoseObject) - {"minimum", "size"} | {"extent"}),
+        ("Pose: networks", fields(manifest_pose.PoseNetwork)),
+        ("Pose: detector", fields(manifest_pose.DetectorSpec)),
+        ("Pose: gates", fields(manifest_pose.Gates)),
     ],
 )
 def test_every_key_of_a_part_is_described_and_no_other(heading: str, known: set[str]) -> None:
@@ -56,6 +62,7 @@ def test_every_key_of_a_part_is_described_and_no_other(heading: str, known: set[
         manifest_parts.Parity,
         manifest_parts.Rate,
         manifest_parts.Weights,
+        manifest_pose.ContinuousSymmetry,
         Preprocess,
     ],
 )
@@ -76,3 +83,23 @@ def test_the_limits_are_those_of_the_source() -> None:
     for name, most in golden._LOOSEST.items():
         assert re.search(rf"^\| `{name}` \| .* \| {most} \|$", PAGE, re.M)
     assert all(f"`{name}`" in section("manifest.json") for name in manifest_parts.CLASSES)
+
+
+def test_the_limits_of_pose_packages_are_those_of_the_source() -> None:
+    assert manifest_pose._MAX_OBJECTS == 256 and "1 to 256" in section("Pose: manifest.json")
+    assert manifest_pose.MAX_HULL == 64 and "4 to 64 points" in section("Pose: objects")
+    text = section("Pose: golden.json")
+    assert pose_golden._LOOSEST == 0.02 and "at most\n0.02" in text
+    assert pose_golden._MAX_PAIRS == 512 and "At most 512 pairs" in text
+    common = section("Packages of the kind pose")
+    own = fields(manifest_pose.PoseManifest) - fields(manifest.Common)
+    for name in fields(manifest_pose.PoseManifest) - own - {"raw"}:
+        assert f"`{name}`" in common, name
+
+
+def test_the_outputs_of_pose_networks_are_named() -> None:
+    text = section("Pose: networks")
+    for head in ("vote", "direct"):
+        network = manifest_pose.PoseNetwork.__new__(manifest_pose.PoseNetwork)
+        object.__setattr__(network, "head", head)
+        assert all(f"`{name}`" in text for name in network.outputs)

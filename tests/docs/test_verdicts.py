@@ -61,6 +61,8 @@ def codes_in(tree: ast.AST) -> Iterator[str]:
 def source_codes() -> set[str]:
     found: set[str] = set()
     for path in sorted((ROOT / "runtime" / "edgesafe").rglob("*.py")):
+        if path.parent.name == "pose":
+            continue  # test_pose.py
         found |= set(codes_in(ast.parse(path.read_text(encoding="utf-8"))))
     return found
 
