@@ -177,7 +177,7 @@ def _leave_broken_pipe() -> NoReturn:
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="edgesafe")
 def main() -> None:
-    """Safety-aware vision, trained on a server and run on the edge."""
+    """Safety-aware vision and 6D pose, trained on a server and run on the edge."""
 
 
 if __name__ == "__main__":
