@@ -68,8 +68,9 @@ def bench(
 ) -> None:
     """Measure milliseconds per stage, CPU time, cold start and memory.
 
-    Without a COMMAND, of moderation. Images are judged one at a time, end to end from the bytes of their files. Cold start is the
-    median of five fresh processes, from starting Python to the first printed verdict.
+    Without a COMMAND, of moderation. Images are judged one at a time, end to end from the bytes of
+    their files. Cold start is the median of five fresh processes, from starting Python to the first
+    printed verdict.
     """
     if ctx.invoked_subcommand is not None:
         _refuse_misplaced(ctx, ctx.invoked_subcommand)
