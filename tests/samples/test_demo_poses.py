@@ -233,7 +233,7 @@ def test_the_report_shows_frames_and_tables(
     assert len(page.all("path", "ink estimated")) == 1 + 2 * 2
     assert len(page.all("tr", "right")) == 2 and len(page.all("tr", "wrong")) == 4
     for text in (
-        "4 photos judged, 3 poses estimated on this machine",
+        "4 photos judged, 2 poses estimated on this machine",
         "1 of 3",
         "true pose: solid",
         "estimated pose: dashed",

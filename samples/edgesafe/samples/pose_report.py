@@ -203,12 +203,12 @@ def _refusals(report: PoseReport) -> str:
 
 def _facts(report: PoseReport) -> str:
     manifest = report.manifest
-    limits = "".join(f"<li>{escape(limit)}</li>" for limit in manifest.limits)
     objects = ", ".join(f"{one.name} ({one.diameter:.0f} mm)" for one in manifest.objects)
     licence = f"{manifest.weights.licence}. {manifest.weights.notice}"
     facts = [
         ("Package", f"<code>{escape(manifest.identity)}</code>"),
         ("Made for", escape(manifest.intended_use)),
+        ("Limits", escape(" ".join(manifest.limits))),
         ("Objects", escape(objects)),
         ("Weights", escape("; ".join(manifest.weights.origin))),
         ("Licence", escape(licence)),
@@ -216,8 +216,7 @@ def _facts(report: PoseReport) -> str:
     ]
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
     return f"""<h3>The package of the poses</h3>
-<dl class="facts">{rows}</dl>
-{f'<ul class="small">{limits}</ul>' if limits else ""}"""
+<dl class="facts">{rows}</dl>"""
 
 
 def _jpeg(rgb: npt.NDArray[np.uint8]) -> str:

@@ -136,7 +136,8 @@ def _title(report: Report) -> str:
     photos = f"{len(report.photos)} photos judged"
     if report.poses is None:
         return photos
-    total = sum(len(frame.by(report.poses.way)) for frame in report.poses.frames)
+    rows = [row for frame in report.poses.frames for row in frame.by(report.poses.way)]
+    total = sum(row.pose is not None and row.pose.ok for row in rows)
     return f"{photos}, {total} poses estimated"
 
 
