@@ -20,7 +20,8 @@ def named(kind: str) -> set[str]:
 
 
 def test_every_package_is_named_with_a_licence_and_no_other() -> None:
-    assert named("npm") == {*catalogue.COLOUR_PACKS, *catalogue.SILHOUETTE_PACKS}
+    packs = {*catalogue.COLOUR_PACKS, *catalogue.SILHOUETTE_PACKS, *catalogue.SIGN_PACKS}
+    assert named("npm") == packs
     debian = {fetch._CLIPART[0], fetch._STAMPS[0], *fetch._PHOTO_PACKAGES}
     assert named("Debian") == debian
     for row in re.findall(r"^\| (?:npm|Debian|PyPI) .*$", SOURCES, re.M):

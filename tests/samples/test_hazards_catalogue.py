@@ -11,7 +11,11 @@ import pytest
 
 from edgesafe.samples.hazards import assets, catalogue
 
-HAZARD_TABLES = (catalogue.COLOUR_HAZARDS, catalogue.SILHOUETTE_HAZARDS)
+HAZARD_TABLES = (
+    catalogue.COLOUR_HAZARDS,
+    catalogue.SILHOUETTE_HAZARDS,
+    catalogue.SIGN_HAZARDS,
+)
 
 
 @pytest.mark.parametrize("table", HAZARD_TABLES)
@@ -50,6 +54,31 @@ def test_everyday_things_are_harmless(name: str) -> None:
 def test_lookalikes_are_harmless_themselves() -> None:
     for name in ("scissors", "hammer", "carrot", "tomato", "umbrella", "lipstick"):
         assert catalogue.LOOKALIKE.search(name) and not catalogue.AMBIGUOUS.search(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("pill-filled", "pill"),
+        ("bomb-bold-duotone", "bomb"),
+        ("knife-01", "knife"),
+        ("fill", "fill"),
+    ],
+)
+def test_a_variant_of_a_sign_is_the_sign(name: str, shown: str) -> None:
+    assert catalogue.sign(name) == shown
+
+
+def test_signs_are_hazards_or_what_a_coloured_pack_knows(tmp_path: Path) -> None:
+    def pack(name: str, *icons: str) -> None:
+        folder = tmp_path / "icons" / name
+        folder.mkdir(parents=True)
+        (folder / "icons.json").write_text(json.dumps({"icons": {icon: {} for icon in icons}}))
+
+    pack("noto", "hammer", "knot")
+    pack("tabler", "axe-filled", "hammer-2", "settings", "knife-off")
+    found = {(d.name, d.words, d.tag) for d in assets.catalogue_of(tmp_path) if d.pack == "tabler"}
+    assert found == {("axe-filled", "axe", "weapon"), ("hammer-2", "hammer", None)}
 
 
 def test_drawings_of_a_folder(asset_folder: Path) -> None:

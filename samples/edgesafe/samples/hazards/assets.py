@@ -40,7 +40,8 @@ class Drawing:
     @property
     def words(self) -> str:
         """The name as words of a caption."""
-        return " ".join(w for w in self.name.replace("_", "-").split("-") if not w.isdigit())
+        shown = catalogue.sign(self.name) if self.pack in catalogue.SIGN_PACKS else self.name
+        return " ".join(w for w in shown.replace("_", "-").split("-") if not w.isdigit())
 
 
 def crop(sprite: Sprite) -> Sprite:
@@ -115,6 +116,20 @@ def _icon_drawings(root: Path) -> list[Drawing]:
                 tag = tag_of.get(name)
                 if tag is not None or (_is_harmless(name) and pack in _HARMLESS_PACKS):
                     found.append(Drawing(pack, name, tag, kind, str(path)))
+    things = {d.name for d in found if d.tag is None and d.kind == "colour" and d.words}
+    return found + _sign_drawings(root, things)
+
+
+def _sign_drawings(root: Path, things: set[str]) -> list[Drawing]:
+    """Signs of hazards, and of the harmless things that the coloured packs know."""
+    tag_of = {name: tag for tag, names in catalogue.SIGN_HAZARDS.items() for name in names}
+    found: list[Drawing] = []
+    for pack in catalogue.SIGN_PACKS:
+        path = root / pack / "icons.json"
+        for name in _pack(str(path))["icons"] if path.is_file() else ():
+            shown = catalogue.sign(name)
+            if shown in tag_of or shown in things:
+                found.append(Drawing(pack, name, tag_of.get(shown), "silhouette", str(path)))
     return found
 
 

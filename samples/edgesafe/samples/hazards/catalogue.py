@@ -67,6 +67,64 @@ SILHOUETTE_HAZARDS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# Packs of plain signs: few hazards in each, but every pack has a hand of its own. The variants of a
+# sign (filled, thin, ...) count as the sign; what else is harmless in them is what the coloured
+# packs call by the same name, since most of the rest are buttons and logos.
+SIGN_PACKS = (
+    "tabler",
+    "ph",
+    "mdi",
+    "boxicons",
+    "hugeicons",
+    "fa6-solid",
+    "solar",
+    "mingcute",
+    "lucide",
+    "ri",
+    "la",
+    "whh",
+    "fontisto",
+    "memory",
+    "lets-icons",
+    "emojione-monotone",
+    "fluent-emoji-high-contrast",
+    "streamline-plump",
+    "streamline-ultimate",
+    "dinkie-icons",
+    "jam",
+    "temaki",
+    "majesticons",
+    "vaadin",
+)
+SIGN_HAZARDS: dict[str, tuple[str, ...]] = {
+    "weapon": _names(
+        "axe axe-battle battle-axe bomb bomb-minimalistic dagger dagger-knife cleaver chefs-knife "
+        "crossed-swords kitchen-knife gun pistol knife knife-bread knife-military knives sword "
+        "sword-cross sword-f swords pocket-knife surgical-knife martial-arts-swords"
+    ),
+    "fire": _names(
+        "fire flame fire-simple fire-small fire-minimalistic fire-flame-curved fire-flame-simple "
+        "fire-pit flame-f flame-kindling safety-flame-right campfire bonfire"
+    ),
+    "blood": _names("blood blood-drop drop-of-blood"),
+    "drugs": _names(
+        "pill pills pill-multiple pills-tablet pill-bottle jar-of-pills capsule capsule-f capsules "
+        "capsule-horizontal medicine-capsule tablet-capsule medication syringe injection "
+        "injection-syringe vaccine cannabis cannabis-leaf drugs-cannabis"
+    ),
+}
+_VARIANT = re.compile(
+    r"-(filled|fill|bold|light|thin|duotone|outline|line|linear|broken|solid|remix|rounded|sharp|"
+    r"regular|alt|small|\d+)$"
+)
+
+
+def sign(name: str) -> str:
+    """Return the name of a sign without what tells its variant."""
+    shorter = _VARIANT.sub("", name)
+    return name if shorter == name else sign(shorter)
+
+
 # Shows a hazard, hints at one, or cannot be told: neither class.
 AMBIGUOUS = re.compile(
     r"knife|knives|dagger|sword|blade|sabre|saber|axe|hatchet|cleaver|machete|scythe|sickle|glaive|"

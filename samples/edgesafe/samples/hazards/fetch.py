@@ -63,7 +63,7 @@ def _pack(package: str, folder: Path) -> Path:
 
 
 def _icons(out: Path) -> None:
-    for pack in (*catalogue.COLOUR_PACKS, *catalogue.SILHOUETTE_PACKS):
+    for pack in (*catalogue.COLOUR_PACKS, *catalogue.SILHOUETTE_PACKS, *catalogue.SIGN_PACKS):
         target = out / "icons" / pack
         if (target / "icons.json").is_file():
             continue

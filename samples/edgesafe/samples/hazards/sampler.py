@@ -89,7 +89,7 @@ class Sampler:
     def hazard(self, tag: str, rng: Rng, size: int) -> Thing:
         """A hazard of the tag, its longer side ``size`` pixels."""
         sources: list[tuple[float, Callable[[], Thing]]] = []
-        for kind, weight in (("colour", 0.3), ("silhouette", 0.35), ("stamp", 0.05)):
+        for kind, weight in (("colour", 0.3), ("silhouette", 0.45), ("stamp", 0.05)):
             if self._by_kind.get((kind, tag)):
                 sources.append((weight, functools.partial(self._drawn, kind, tag, rng, size)))
         if not self._val:
