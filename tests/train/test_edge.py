@@ -193,7 +193,7 @@ def test_folding_changes_no_output() -> None:
             module.weight.uniform_(0.5, 1.5)
             module.bias.normal_(std=0.1)
     folded = copy.deepcopy(trunk)
-    edge._fold_batch_norms(folded)
+    edge.fold_batch_norms(folded)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     pixels = torch.randn(2, 3, 64, 64)
     expected, found = trunk.forward_features(pixels), folded.forward_features(pixels)
@@ -371,6 +371,6 @@ def test_missing_weights_are_named(
     module: str, small_minilm: None, tokenizer_json: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(edge, "_load_trunk" if module[0] == "g" else "_load_minilm", lambda _: None)
+    monkeypatch.setattr(edge, "load_trunk" if module[0] == "g" else "_load_minilm", lambda _: None)
     with pytest.raises(MissingExtraError, match=f"{module} is not installed"):
         build_encoder(ARCHITECTURE, tokenizer_json=tokenizer_json)

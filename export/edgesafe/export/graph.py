@@ -97,7 +97,7 @@ def export_tower(
             f"torch cannot export {type(tower).__name__} at opset {opset}: {reason[0]}. "
             "Its forward must not branch on the values of its inputs."
         ) from error
-    _strip(model)
+    strip(model)
     model.ir_version = _IR_VERSION
     wanted = {key: dict(dims) for key, dims in axes.items()}
     _check_axes(model, wanted)
@@ -203,7 +203,7 @@ def _check_axes(model: ModelProto, wanted: Mapping[str, Mapping[int, str]]) -> N
                 )
 
 
-def _strip(model: ModelProto) -> None:
+def strip(model: ModelProto) -> None:
     """Removes what the exporter notes for debugging: stack traces with paths of this machine."""
     graph = model.graph
     holders: Sequence[Any] = [

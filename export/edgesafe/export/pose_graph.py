@@ -124,7 +124,7 @@ def export_pose_graph(
         raise ExportError(
             f"torch cannot export the network at opset {opset}: {reason[0]}"
         ) from error
-    graph._strip(model)
+    graph.strip(model)
     model.ir_version = _IR_VERSION
     _check_static(model)
     return model

