@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgesafe.calib.bop import BopWriter, LabelledObject
-from edgesafe.calib.mesh import Mesh
+from edgesafe.runtime.mesh import Mesh
 from edgesafe.runtime.pose.intrinsics import Camera
 
 Array = NDArray[np.float64]

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from edgesafe.calib.bop import BopWriter, LabelledObject
 from edgesafe.calib.inspect_cmd import inspect
-from edgesafe.calib.mesh import Mesh
 from edgesafe.cli import main
+from edgesafe.runtime.mesh import Mesh
 from edgesafe.runtime.pose.intrinsics import Camera
 
 

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from edgesafe.calib.bop import BopDataset
-from edgesafe.calib.mesh import Mesh, write_ply
 from edgesafe.calib.render.options import LINEMOD
 from edgesafe.calib.render.surface import Surface
+from edgesafe.runtime.mesh import Mesh, write_ply
 from edgesafe.samples import pose_frames
 from edgesafe.samples.pose_frames import FRAMES, main, render_frame
 

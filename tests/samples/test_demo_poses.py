@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from edgesafe.calib.bop import BopDataset, BopWriter, Instance, LabelledObject
 from edgesafe.calib.measure import sample_photos
-from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime import Moderator, PoseEstimator, write_pose_package
 from edgesafe.runtime.errors import DataError, SourceError
+from edgesafe.runtime.mesh import Mesh
 from edgesafe.runtime.pose.result import Pose
 from edgesafe.samples import pose_results
 from edgesafe.samples.demo import demo

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from edgesafe.calib.bop import BopDataset, Frame, Instance
 from edgesafe.calib.bop.results import Estimate, Estimates
-from edgesafe.calib.mesh import read_ply
 from edgesafe.calib.pose_scores import EvalModel, Target, Truth, judge
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import read_ply
 from edgesafe.runtime.pose.bop_csv import result_lines
 from edgesafe.runtime.pose.result import Pose
 

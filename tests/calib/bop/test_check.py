@@ -16,8 +16,8 @@ from edgesafe.calib.bop.check import check_dataset
 from edgesafe.calib.bop.check_pictures import difference_hash
 from edgesafe.calib.bop.check_poses import box_iou
 from edgesafe.calib.bop.inspect import inspect_dataset, is_dataset
-from edgesafe.calib.mesh import read_ply, write_ply
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import read_ply, write_ply
 
 SCENE = Path("test") / "000003"
 

@@ -9,8 +9,8 @@ import pytest
 
 from edgesafe.calib.bop import ModelInfo, read_models_info
 from edgesafe.calib.bop.extent import diameter
-from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import Mesh
 
 ENTRY: dict[str, Any] = {
     "diameter": 5.0,

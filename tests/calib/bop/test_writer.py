@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgesafe.calib.bop import BopDataset, BopWriter, LabelledObject
-from edgesafe.calib.mesh import Mesh, read_ply
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.mesh import Mesh, read_ply
 
 RGB = np.zeros((40, 60, 3), np.uint8)
 K = np.array([[50.0, 0, 29.5], [0, 50, 19.5], [0, 0, 1]])

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgesafe.calib.mesh import Mesh, write_ply
 from edgesafe.calib.render.shapes import box, lathe
 from edgesafe.calib.render.surface import Surface
+from edgesafe.runtime.mesh import Mesh, write_ply
 
 
 def to_mesh(surface: Surface, colour: tuple[int, int, int]) -> Mesh:

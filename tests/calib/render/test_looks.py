@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgesafe.calib.mesh import Mesh
 from edgesafe.calib.render.looks import darken_below, random_lighting, recolour
 from edgesafe.calib.render.raster import rasterise
 from edgesafe.calib.render.shade import Lamp, Lighting, Material, shade
 from edgesafe.calib.render.shapes import box, lathe
 from edgesafe.calib.render.surface import Surface
+from edgesafe.runtime.mesh import Mesh
 
 K = np.array([[300.0, 0, 79.5], [0, 300.0, 59.5], [0, 0, 1]])
 DARK = Lighting((0, -1, 0), (0.0,) * 3, (0.0,) * 3, ())

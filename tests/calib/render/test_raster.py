@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesafe.calib.mesh import Mesh
 from edgesafe.calib.render.raster import rasterise
 from edgesafe.calib.render.scene import random_rotation
 from edgesafe.calib.render.shapes import box, lathe
 from edgesafe.calib.render.surface import Surface, is_closed, smooth_normals
+from edgesafe.runtime.mesh import Mesh
 
 K = np.array([[500.0, 0, 99.5], [0, 500.0, 79.5], [0, 0, 1]])
 WIDTH, HEIGHT = 200, 160

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgesafe.calib.mesh import read_ply
 from edgesafe.calib.render.raster import rasterise
 from edgesafe.calib.render.surface import Surface
+from edgesafe.runtime.mesh import read_ply
 
 DATA = Path(__file__).parents[3].parent / "shared/data/lmo"
 

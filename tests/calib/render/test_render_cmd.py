@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from edgesafe.calib.mesh import read_ply, write_ply
 from edgesafe.calib.render.render_cmd import render
 from edgesafe.runtime.errors import EdgesafeError
+from edgesafe.runtime.mesh import read_ply, write_ply
 
 SMALL = ["--size", "160x120", "--frames", "3", "--objects", "2", "3", "--occluders", "0", "1"]
 

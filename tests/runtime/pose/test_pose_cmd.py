@@ -11,13 +11,14 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from edgesafe.runtime import EdgesafeError, PosePackage, SourceError, UsageError
+from edgesafe.runtime.mesh import Mesh, write_ply
 from edgesafe.runtime.pose.bop_csv import HEADER, image_of_path, result_line, write_results
 from edgesafe.runtime.pose.output import Overlays
 from edgesafe.runtime.pose.pose_cmd import pose
 from edgesafe.runtime.pose.roi_option import parse_meshes, parse_rois
 
-from .conftest import CAMERA, box_of, draw_frame, pose_of
-from .test_draw import _ply
+from .conftest import CAMERA, CORNERS, box_of, draw_frame, pose_of
+from .test_draw import CUBE_FACES
 
 KEYS = [
     *("source", "index", "object", "R", "t", "confidence", "reprojection_px", "covariance"),
@@ -110,7 +111,7 @@ def test_boxes_from_a_file_overlays_and_results(
     Image.new("RGB", (640, 480)).save(folder / "000009.png")
     rois, mesh = tmp_path / "rois.json", tmp_path / "cube.ply"
     rois.write_text(json.dumps(boxes))
-    mesh.write_bytes(_ply("ascii", False))
+    write_ply(mesh, Mesh(CORNERS, CUBE_FACES))
     out, csv = tmp_path / "out", tmp_path / "result.csv"
     common = ("--camera", camera, "--model", pose_package.path, "--roi", rois)
     result = _run(folder, *common, "--overlay", out, "--csv", csv, "--mesh", mesh, "--json")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgesafe.calib.mesh import Mesh, write_ply
+from edgesafe.runtime.mesh import Mesh, write_ply
 
 WIDTH, HEIGHT = 160, 120
 K = np.array([[170.0, 0.0, 80.3], [0.0, 172.0, 58.7], [0.0, 0.0, 1.0]])

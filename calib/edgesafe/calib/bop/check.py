@@ -15,8 +15,8 @@ from edgesafe.calib.bop.check_pictures import check_files, check_leaks
 from edgesafe.calib.bop.check_poses import BoxFit, check_boxes, check_poses
 from edgesafe.calib.bop.dataset import BopDataset, split_names
 from edgesafe.calib.bop.findings import Finding
-from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import Mesh
 
 __all__ = ["DatasetReport", "SplitReport", "check_dataset"]
 

@@ -12,8 +12,8 @@ from edgesafe.calib.bop.dataset import BopDataset
 from edgesafe.calib.bop.extent import diameter
 from edgesafe.calib.bop.findings import Finding
 from edgesafe.calib.bop.models_info import ModelInfo
-from edgesafe.calib.mesh import Mesh, read_ply
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import Mesh, read_ply
 
 __all__ = ["check_models"]
 

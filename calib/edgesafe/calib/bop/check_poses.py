@@ -14,8 +14,8 @@ from edgesafe.calib.bop.dataset import BopDataset
 from edgesafe.calib.bop.findings import Finding, examples
 from edgesafe.calib.bop.frame import Frame, Instance
 from edgesafe.calib.bop.scene import Scene
-from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import Mesh
 
 __all__ = ["BoxFit", "box_iou", "check_boxes", "check_poses", "projected_box"]
 

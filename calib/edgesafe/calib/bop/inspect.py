@@ -13,9 +13,9 @@ import click
 from edgesafe.calib.bop.check import DatasetReport, SplitReport, check_dataset
 from edgesafe.calib.bop.dataset import BopDataset
 from edgesafe.calib.bop.overlays import draw_frames
-from edgesafe.calib.mesh import read_ply
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
+from edgesafe.runtime.mesh import read_ply
 from edgesafe.runtime.output import printable
 
 __all__ = ["inspect_dataset", "is_dataset"]

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from edgesafe.calib.bop.extent import diameter
 from edgesafe.calib.bop.jsonfile import data_errors, read_json
 from edgesafe.calib.bop.symmetries import Axis, axis_and_offset, symmetry_transforms
-from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.fields import Fields
+from edgesafe.runtime.mesh import Mesh
 
 __all__ = ["MODELS_INFO", "ModelInfo", "read_models_info"]
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from edgesafe.calib.bop.dataset import BopDataset
 from edgesafe.calib.bop.frame import Frame
 from edgesafe.calib.bop.models_info import ModelInfo
-from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime.manifest_pose import PoseObject
+from edgesafe.runtime.mesh import Mesh
 from edgesafe.runtime.pose.draw import draw_poses
-from edgesafe.runtime.pose.ply import Triangles
 from edgesafe.runtime.pose.result import Pose
 
 __all__ = ["draw_annotations", "draw_frames"]
@@ -66,11 +65,7 @@ def draw_annotations(
         for one in known
     ]
     objects = {one.obj_id: _object(one.obj_id, infos[one.obj_id]) for one in known}
-    triangles = {
-        one.obj_id: Triangles(meshes[one.obj_id].vertices, meshes[one.obj_id].faces)
-        for one in known
-    }
-    page = draw_poses(rgb, poses, objects, camera, triangles)
+    page = draw_poses(rgb, poses, objects, camera, meshes)
     for one in frame.instances:
         if one.bbox_visib is not None:
             _rectangle(page, *(round(value) for value in one.bbox_visib))

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgesafe.calib.bop.models_info import MODELS_INFO, ModelInfo
 from edgesafe.calib.bop.scene import CAMERA, GT, GT_INFO
-from edgesafe.calib.mesh import Mesh, write_ply
 from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.files import atomic_folder
+from edgesafe.runtime.mesh import Mesh, write_ply
 from edgesafe.runtime.pose.intrinsics import Camera
 
 __all__ = ["BopWriter", "LabelledObject", "box_of_mask"]

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from edgesafe.calib.bop.models_info import MODELS_INFO, ModelInfo, read_models_info
-from edgesafe.calib.mesh import Mesh, read_ply, write_ply
 from edgesafe.calib.render.symmetry import Symmetry
 from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.runtime.files import atomic_write
+from edgesafe.runtime.mesh import Mesh, read_ply, write_ply
 
 __all__ = ["Part", "read_parts", "write_parts"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from edgesafe.calib.mesh import Mesh
+    from edgesafe.runtime.mesh import Mesh
 
 __all__ = ["Surface", "is_closed", "smooth_normals"]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from edgesafe.calib.bop.models_info import ModelInfo
 from edgesafe.calib.bop.symmetries import rigid, turn
-from edgesafe.calib.mesh import Mesh
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.mesh import Mesh
 
 __all__ = ["Symmetry", "parse_symmetries"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgesafe.runtime.manifest_pose import PoseObject
+from edgesafe.runtime.mesh import Mesh
 from edgesafe.runtime.pose.intrinsics import Camera
-from edgesafe.runtime.pose.ply import Triangles
 from edgesafe.runtime.pose.result import Pose
 from edgesafe.runtime.video import import_cv2
 
@@ -36,7 +36,7 @@ def draw_poses(
     poses: Iterable[Pose],
     objects: Mapping[int, PoseObject],
     camera: Camera,
-    meshes: Mapping[int, Triangles] | None = None,
+    meshes: Mapping[int, Mesh] | None = None,
 ) -> RGB8:
     """Return a copy of a frame with poses drawn over it.
 
@@ -74,9 +74,7 @@ def draw_poses(
     return page
 
 
-def outline(
-    pose: Pose, entry: PoseObject, camera: Camera, mesh: Triangles | None = None
-) -> list[Array]:
+def outline(pose: Pose, entry: PoseObject, camera: Camera, mesh: Mesh | None = None) -> list[Array]:
     """Return the closed contours (N, 2), frame pixels, of an object.
 
     Of the hull that is the convex hull of its projected points; of a mesh the border of what its

@@ -20,15 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgesafe.runtime.camera import Camera as Device
-from edgesafe.runtime.errors import MissingExtraError, SourceError
+from edgesafe.runtime.errors import DataError, MissingExtraError, SourceError
 from edgesafe.runtime.gate import Refused, decode_image, read_image_file
 from edgesafe.runtime.intake import elapsed
+from edgesafe.runtime.mesh import Mesh, read_ply
 from edgesafe.runtime.pose.bop_csv import image_of_path, result_lines, write_results
 from edgesafe.runtime.pose.draw import draw_poses
 from edgesafe.runtime.pose.estimator import PoseEstimator
 from edgesafe.runtime.pose.intrinsics import Camera
 from edgesafe.runtime.pose.output import Overlays, PoseLines, PoseTable
-from edgesafe.runtime.pose.ply import Triangles, read_triangles
 from edgesafe.runtime.pose.result import Pose, PoseTimings
 from edgesafe.runtime.pose.roi_option import RoiTable, parse_meshes, parse_rois
 from edgesafe.runtime.pose.tracking import PoseTracker
@@ -51,7 +51,7 @@ class _Run:
     tracking: bool
     writer: PoseLines | PoseTable
     overlays: Overlays | None
-    meshes: dict[int, Triangles]
+    meshes: dict[int, Mesh]
     every: int
     left: float
     rows: list[str] = field(default_factory=list)
@@ -306,5 +306,9 @@ def _check_objects(objects: Iterable[int], known: Iterable[int]) -> None:
         )
 
 
-def _read_meshes(files: dict[int, Path]) -> dict[int, Triangles]:
-    return {number: read_triangles(file) for number, file in files.items()}
+def _read_meshes(files: dict[int, Path]) -> dict[int, Mesh]:
+    meshes = {number: read_ply(file, texture=False) for number, file in files.items()}
+    for number, mesh in meshes.items():
+        if not len(mesh.faces):
+            raise DataError(f"{files[number]} has no faces, only points: its outline is not known")
+    return meshes

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgesafe.calib.bop import BopDataset, Frame, read_split
-from edgesafe.calib.mesh import read_ply
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import read_ply
 from edgesafe.train.pose.config import PoseConfig
 from edgesafe.train.pose.objects import KnownObject, surface_points
 

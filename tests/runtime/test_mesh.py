@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgesafe.calib.mesh import Mesh, read_ply, write_ply
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import Mesh, read_ply, write_ply
 
 SQUARE = np.array([[0.0, 0, 0], [2, 0, 0], [2, 2, 0], [0, 2, 0]])
 HEADER = """ply
