@@ -122,6 +122,7 @@ def pose(
     if data.missing:
         _say(f"{len(data.missing)} annotated pictures are not there; they do not count")
     ids = _ids(objects, data)
+    data.models("eval")  # missing meshes are told before the frames are looked at
     if results is not None:
         head, run = {"results": str(results)}, _of_file(results)
     else:

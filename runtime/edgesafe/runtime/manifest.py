@@ -70,6 +70,7 @@ __all__ = [
 FORMAT = "edgesafe.package/1"
 # Parsed as a whole into Python objects, which take several times their size.
 _MAX_JSON_BYTES = 64 << 20
+_USED_BY = {"moderation": "edgesafe moderate", "pose": "edgesafe pose"}
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,20 @@ def manifest_digest(fields: Mapping[str, Any]) -> str:
     return sha256_hex(canonical_json({k: v for k, v in fields.items() if k != "digest"}))
 
 
+def check_kind(top: Fields, wanted: str, where: str) -> None:
+    """Refuse a manifest of another kind, and say what its package is for.
+
+    Raises:
+        PackageError: The kind is not the wanted one.
+    """
+    found = top.one_of("kind", *_USED_BY)
+    if found != wanted:
+        raise PackageError(
+            f"{where}: a {wanted} package is needed, this is a {found} package: give it to "
+            f"`{_USED_BY[found]}`"
+        )
+
+
 def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     """Check and read a manifest.
 
@@ -129,7 +144,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
             runtime, or with a value of a wrong type or out of its range.
     """
     top = read_head(data, where)
-    top.one_of("kind", "moderation")
+    check_kind(top, "moderation", where)
     _check_keys(top)
     encoders = top.fields("encoders")
     encoders.only("image", "text")

@@ -19,6 +19,7 @@ from edgesafe.runtime.manifest import (
     MANIFEST,
     Common,
     check_keys,
+    check_kind,
     check_named_files,
     read_common,
     read_head,
@@ -202,7 +203,7 @@ def parse_pose_manifest(data: bytes, where: str = MANIFEST) -> PoseManifest:
             runtime, or with a value of a wrong type or out of its range.
     """
     top = read_head(data, where)
-    top.one_of("kind", "pose")
+    check_kind(top, "pose", where)
     check_keys(top, set(PoseManifest.__dataclass_fields__))
     manifest = PoseManifest(
         **read_common(top),

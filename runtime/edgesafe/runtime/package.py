@@ -108,8 +108,8 @@ def default_model_path(name: str = "moderation") -> Path:
             if (folder / MANIFEST).is_file():
                 return folder
     raise SourceError(
-        "no sample model comes with this installation: name a package with --model PKG, or "
-        "make one with 'make models' in a checkout"
+        f"no sample model {name!r} comes with this installation: name a package with --model PKG, "
+        "or train and export one"
     )
 
 

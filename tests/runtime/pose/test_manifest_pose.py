@@ -38,9 +38,9 @@ def test_a_package_is_read_back(pose_package: PosePackage, tmp_path: Path) -> No
     assert manifest.networks[0].outputs == ("keypoints", "covariance", "mask")
     assert manifest.detector is None
     assert package_kind(pose_package.path) == "pose"
-    with pytest.raises(PackageError, match="kind must be one of"):
+    with pytest.raises(PackageError, match="package is needed, this is a"):
         read_package(pose_package.path)
-    with pytest.raises(PackageError, match="kind must be one of"):
+    with pytest.raises(PackageError, match="package is needed, this is a"):
         write_package(tmp_path / "p", *pose_parts())
     (pose_package.path / "extra").touch()
     with pytest.raises(PackageError, match="does not list"):
@@ -62,7 +62,7 @@ def test_symmetries_are_read(tmp_path: Path) -> None:
 
 
 WRONG: list[tuple[str, Any, str]] = [
-    ("kind", "moderation", "kind"),
+    ("kind", "moderation", "a pose package is needed"),
     ("objects", [], "1 to 256"),
     ("objects.0.id", -1, "id"),
     ("objects.0.diameter", 0, "diameter"),
