@@ -18,6 +18,7 @@ from edgesafe.export import pose as exporter
 from edgesafe.export.cli import export
 from edgesafe.export.pose import export_pose_package
 from edgesafe.export.pose_graph import Exportable, export_pose_graph, fold
+from edgesafe.export.target import next_release
 from edgesafe.runtime.errors import ExportError, UsageError
 from edgesafe.runtime.package import read_pose_package
 from edgesafe.runtime.pose.estimator import PoseEstimator
@@ -169,7 +170,7 @@ def test_the_command_recognises_a_pose_checkpoint(made: tuple[Path, dict[str, An
     assert manifest.weights.origin == ("a test",)  # the checkpoint's, where the card has none
     assert manifest.gates.min_confidence == 0.25
     assert (manifest.gates.near_mm, manifest.gates.far_mm) == (200.0, 1800.0)
-    assert exporter._next_release(package) == 2
+    assert next_release(package, read_pose_package) == 2
 
 
 def test_package_opens_and_gives_poses(made: tuple[Path, dict[str, Any]]) -> None:

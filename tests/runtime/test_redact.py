@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgesafe.runtime import redact
+from edgesafe.runtime import picture_folder
 from edgesafe.runtime.errors import EdgesafeError, UsageError
 from edgesafe.runtime.redact import CARD, Redactor, blur
 
@@ -96,6 +96,6 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(redact, "atomic_write", full)
+    monkeypatch.setattr(picture_folder, "atomic_write", full)
     with pytest.raises(EdgesafeError, match="No space left"):
         Redactor(tmp_path / "out").write(PurePosixPath("a.jpg"), stripes())

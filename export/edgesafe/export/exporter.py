@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgesafe.export.graph import EMBEDDING, MINIMUM_OPSET, ROOT_DISTANCE
 from edgesafe.export.parity import Parity, StorageEffect
 from edgesafe.export.probes import GOLDEN_IMAGES, GOLDEN_TEXTS, TEXTS, draw_images, read_images
 from edgesafe.export.storage import Storage
+from edgesafe.export.target import check_target, next_release, package_name
 from edgesafe.export.towers import (
     ExportedTower,
     TowerPlan,
@@ -25,11 +25,11 @@ from edgesafe.export.towers import (
 )
 from edgesafe.runtime.concepts import parse_concepts
 from edgesafe.runtime.encoders import open_image, open_text
-from edgesafe.runtime.errors import EdgesafeError, ExportError, UsageError
+from edgesafe.runtime.errors import EdgesafeError, ExportError
 from edgesafe.runtime.fields import Fields
 from edgesafe.runtime.files import atomic_folder
 from edgesafe.runtime.golden import parse_golden
-from edgesafe.runtime.manifest_parts import FILE_NAME, MANIFEST, read_per_modality, read_threshold
+from edgesafe.runtime.manifest_parts import read_per_modality, read_threshold
 from edgesafe.runtime.package import Package, read_package, write_package
 from edgesafe.train.checkpoint import CheckpointInfo, load_checkpoint
 from edgesafe.train.model import HyperbolicDualEncoder
@@ -110,16 +110,10 @@ def export_package(
     """
     options = options or ExportOptions()
     target = Path(out)
-    if target.exists() and not options.overwrite:
-        raise UsageError(f"{target} exists already: choose another name or pass --overwrite")
-    if target.exists() and not (target / MANIFEST).is_file():
-        # A slip of the hand must not cost a folder of photos.
-        raise UsageError(f"{target} holds no {MANIFEST}: only a package is overwritten")
-    name = options.name or re.sub(r"[^A-Za-z0-9._-]", "-", target.resolve().name)
-    if not FILE_NAME.fullmatch(name):
-        raise UsageError(f"the name {name!r} must be letters, digits, dots, dashes, underscores")
+    check_target(target, overwrite=options.overwrite)
+    name = package_name(options.name, target)
     read_per_modality(Fields(options.thresholds, "thresholds"), read_threshold)
-    release = options.release or _next_release(target)
+    release = options.release or next_release(target, read_package)
     progress(f"reading {checkpoint}")
     model, info = load_checkpoint(checkpoint)
     model.eval().requires_grad_(False)
@@ -292,12 +286,3 @@ def _check_package(package: Package) -> None:
         open_text(package, golden, backend="cpu", threads=1)
     except EdgesafeError as error:
         raise ExportError(f"the runtime would refuse the new package: {error}") from error
-
-
-def _next_release(target: Path) -> int:
-    if not target.exists():
-        return 1
-    try:
-        return read_package(target, allow_hard_links=True).manifest.release + 1
-    except EdgesafeError:  # what is replaced need not be a sound package
-        return 1

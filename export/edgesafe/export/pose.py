@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,9 @@ from edgesafe.export.parity import LIMIT, Parity
 from edgesafe.export.pose_graph import IMAGE, OBJECT, Exportable, export_pose_graph, fold
 from edgesafe.export.probes import draw_images, read_images
 from edgesafe.export.storage import Storage, round_weights, store_weights
-from edgesafe.runtime.errors import EdgesafeError, ExportError, UsageError
+from edgesafe.export.target import check_target, next_release, package_name
+from edgesafe.runtime.errors import EdgesafeError, ExportError
 from edgesafe.runtime.files import atomic_folder, canonical_json
-from edgesafe.runtime.manifest_parts import FILE_NAME, MANIFEST
 from edgesafe.runtime.package import PosePackage, read_pose_package, write_pose_package
 from edgesafe.runtime.pose.estimator import PoseEstimator
 from edgesafe.runtime.pose.golden import golden_pair
@@ -123,14 +122,9 @@ def export_pose_package(
     """
     options = options or PoseExportOptions()
     target = Path(out)
-    if target.exists() and not options.overwrite:
-        raise UsageError(f"{target} exists already: choose another name or pass --overwrite")
-    if target.exists() and not (target / MANIFEST).is_file():
-        raise UsageError(f"{target} holds no {MANIFEST}: only a package is overwritten")
-    name = options.name or re.sub(r"[^A-Za-z0-9._-]", "-", target.resolve().name)
-    if not FILE_NAME.fullmatch(name):
-        raise UsageError(f"the name {name!r} must be letters, digits, dots, dashes, underscores")
-    release = options.release or _next_release(target)
+    check_target(target, overwrite=options.overwrite)
+    name = package_name(options.name, target)
+    release = options.release or next_release(target, read_pose_package)
     progress(f"reading {checkpoint}")
     found = load_pose_checkpoint(checkpoint)
     if not any(info.kind == "roi" for info in found.networks):
@@ -340,12 +334,3 @@ def _gates(checkpoint: PoseCheckpoint, exported: Sequence[_Exported]) -> dict[st
         "near_mm": near / 2,
         "far_mm": far * 2,
     }
-
-
-def _next_release(target: Path) -> int:
-    if not target.exists():
-        return 1
-    try:
-        return read_pose_package(target, allow_hard_links=True).manifest.release + 1
-    except EdgesafeError:  # what is replaced need not be a sound package
-        return 1

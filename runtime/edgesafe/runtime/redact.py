@@ -16,15 +16,13 @@ Safe pictures are not copied. The sub-folders of a folder source are kept; frame
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from edgesafe.runtime.errors import EdgesafeError, UsageError
-from edgesafe.runtime.files import atomic_write
+from edgesafe.runtime.picture_folder import PictureFolder
 
 __all__ = ["Redactor", "blur"]
 
@@ -33,8 +31,6 @@ CELLS = 12
 
 CARD = (320, 240)
 """Size of the grey card, in pixels; fixed, so that it tells nothing of the original."""
-
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 def blur(rgb: NDArray[np.uint8]) -> Image.Image:
@@ -66,14 +62,7 @@ class Redactor:
 
     def __init__(self, folder: str | Path) -> None:
         """Check the folder; it is made when the first copy is written."""
-        self._folder = Path(folder)
-        self._used: set[str] = set()
-        if self._folder.exists() and not self._folder.is_dir():
-            raise UsageError(f"{folder}: --redact needs a folder, and this is a file")
-        if self._folder.is_dir() and any(self._folder.iterdir()):
-            raise UsageError(
-                f"{folder}: --redact needs a new or empty folder, so that no picture is overwritten"
-            )
+        self._pictures = PictureFolder(folder, "--redact", "redacted copy")
 
     def write(self, relative: PurePosixPath, rgb: NDArray[np.uint8] | None) -> Path:
         """Write one copy.
@@ -88,30 +77,5 @@ class Redactor:
         Raises:
             EdgesafeError: it could not be written.
         """
-        path = self._folder / self._free(relative)
         image = Image.new("RGB", CARD, (128, 128, 128)) if rgb is None else blur(rgb)
-        encoded = BytesIO()
-        image.save(encoded, _FORMATS[path.suffix.lower()])
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, encoded.getvalue())
-        except OSError as error:
-            raise EdgesafeError(
-                f"{path}: the redacted copy could not be written ({error.strerror}); make room or "
-                "choose another --redact folder, and run again"
-            ) from error
-        return path
-
-    def _free(self, relative: PurePosixPath) -> PurePosixPath:
-        """A name that no other source of this run has, with a suffix that can be encoded."""
-        parts = [part for part in relative.parts if part not in ("/", "..", ".")]
-        wanted = PurePosixPath(*parts)
-        if wanted.suffix.lower() not in _FORMATS:
-            wanted = wanted.with_name(wanted.name + ".jpg")
-        chosen, number = wanted, 1
-        # Compared without case: on many devices `A.jpg` and `a.jpg` are one file.
-        while str(chosen).lower() in self._used:
-            number += 1
-            chosen = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
-        self._used.add(str(chosen).lower())
-        return chosen
+        return self._pictures.write(relative, image)

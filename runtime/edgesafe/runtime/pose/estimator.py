@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -296,33 +297,23 @@ class PoseEstimator:
             fit_pose(fit, outputs, runner.spec, region.entry, gates, roi, camera)
         except Refused as refused:
             return self._refuse(region, refused, fit)
-        return Pose(
-            object_id=region.entry.id,
-            name=region.entry.name,
-            R=fit.R,
-            t_mm=fit.t_mm,
-            covariance=fit.covariance,
-            reprojection_px=fit.reprojection_px,
-            confidence=fit.confidence,
-            roi=region.box,
-            score=region.score,
-            keypoints_px=fit.keypoints_px,
-            package=self._manifest.identity,
-        )
+        return self._pose(region, fit, R=fit.R, t_mm=fit.t_mm, covariance=fit.covariance)
 
     def _refuse(self, region: Region, refused: Refused, fit: Fit | None = None) -> Pose:
-        fit = fit or Fit()
+        return self._pose(region, fit or Fit(), reason=refused.code, detail=refused.detail)
+
+    def _pose(self, region: Region, fit: Fit, **outcome: Any) -> Pose:
+        """What is told whether the pose is given or refused, and the outcome."""
         return Pose(
             object_id=region.entry.id,
             name=region.entry.name,
             reprojection_px=fit.reprojection_px,
             confidence=fit.confidence,
-            reason=refused.code,
-            detail=refused.detail,
             roi=region.box,
             score=region.score,
             keypoints_px=fit.keypoints_px,
             package=self._manifest.identity,
+            **outcome,
         )
 
 

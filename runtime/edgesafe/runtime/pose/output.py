@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
@@ -12,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgesafe.runtime.errors import EdgesafeError, UsageError
-from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.output import printable
+from edgesafe.runtime.picture_folder import PictureFolder
 from edgesafe.runtime.pose.result import Pose, PoseTimings
 
 __all__ = ["Overlays", "PoseLines", "PoseTable", "as_record", "nothing_record"]
@@ -127,14 +125,7 @@ class Overlays:
 
     def __init__(self, folder: str | Path) -> None:
         """Check the folder; it is made when the first picture is written."""
-        self._folder = Path(folder)
-        self._used: set[str] = set()
-        if self._folder.exists() and not self._folder.is_dir():
-            raise UsageError(f"{folder}: --overlay needs a folder, and this is a file")
-        if self._folder.is_dir() and any(self._folder.iterdir()):
-            raise UsageError(
-                f"{folder}: --overlay needs a new or empty folder, so that nothing is overwritten"
-            )
+        self._pictures = PictureFolder(folder, "--overlay", "overlay")
 
     def write(self, relative: PurePosixPath, rgb: npt.NDArray[np.uint8]) -> Path:
         """Write a JPEG and return its path.
@@ -142,25 +133,8 @@ class Overlays:
         Raises:
             EdgesafeError: It could not be written.
         """
-        plain = PurePosixPath(*(part for part in relative.parts if part not in ("/", "..", ".")))
-        wanted = chosen = plain.with_name(f"{plain.stem}.jpg")
-        number = 1
-        while str(chosen).lower() in self._used:
-            number += 1
-            chosen = wanted.with_name(f"{wanted.stem}-{number}.jpg")
-        self._used.add(str(chosen).lower())
-        path = self._folder / chosen
-        encoded = BytesIO()
-        Image.fromarray(rgb).save(encoded, "JPEG", quality=92)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, encoded.getvalue())
-        except OSError as error:
-            raise EdgesafeError(
-                f"{path}: the overlay could not be written ({error.strerror}); make room or choose "
-                "another --overlay folder, and run again"
-            ) from error
-        return path
+        wanted = relative.with_name(f"{relative.stem}.jpg")
+        return self._pictures.write(wanted, Image.fromarray(rgb), quality=92)
 
 
 def _ms(ms: PoseTimings) -> dict[str, float]:
