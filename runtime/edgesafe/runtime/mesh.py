@@ -135,7 +135,9 @@ def read_ply(path: str | os.PathLike[str], *, texture: bool = True) -> Mesh:
             return mesh
         return replace(mesh, texture=_picture(path.parent, header.texture))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}: name a PLY file"
+        ) from None
     except _Bad as bad:
         raise DataError(f"{path} {bad}") from None
 

@@ -87,7 +87,10 @@ class Camera:
             with open(path, "rb") as file:
                 data = file.read(_MAX_FILE_BYTES)
         except OSError as error:
-            raise SourceError(f"{os.fspath(path)}: {error.strerror or error}") from None
+            raise SourceError(
+                f"{os.fspath(path)}: {error.strerror or error}: name a file that "
+                "`edgesafe calibrate camera` wrote, or one with the keys of BOP's camera.json"
+            ) from None
         try:
             fields = json.loads(data)
         except (ValueError, RecursionError) as error:
