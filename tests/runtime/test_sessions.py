@@ -24,8 +24,8 @@ def test_stored_weights_are_folded_to_plain_float32(
     optimised = tmp_path / "optimised.onnx"
     real = sessions._options
 
-    def keep(ort: Any, threads: int | None) -> Any:
-        options = real(ort, threads)
+    def keep(ort: Any, threads: int | None, precision: str) -> Any:
+        options = real(ort, threads, precision)
         options.optimized_model_filepath = str(optimised)
         return options
 
@@ -49,6 +49,13 @@ def test_the_options_suit_a_shared_machine() -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
     assert sessions._options(onnxruntime, 1).intra_op_num_threads == 1
+
+
+def test_a_model_of_precision_int8_keeps_its_integer_kernels() -> None:
+    import onnxruntime
+
+    options = sessions._options(onnxruntime, None, "int8")
+    assert options.get_session_config_entry("session.disable_quant_qdq") == "0"
 
 
 def test_an_unknown_backend_is_a_wrong_call(tiny_image_model: Any) -> None:

@@ -94,7 +94,13 @@ def open_image(
     if spec is None:
         raise UsageError(f"{package.path} has no image encoder: it cannot judge images")
     where = str(package.path / spec.file)
-    session = open_session(package.files[spec.file], backend=backend, threads=threads, where=where)
+    session = open_session(
+        package.files[spec.file],
+        backend=backend,
+        threads=threads,
+        where=where,
+        precision=spec.precision,
+    )
     session.check({spec.input: ("float", 4)}, spec.outputs, where)
     runner = ImageRunner(spec, session)
     if not golden.image:
@@ -127,7 +133,13 @@ def open_text(package: Package, golden: Golden, *, backend: str, threads: int | 
     where = str(package.path / spec.file)
     file = str(package.path / spec.tokenizer)
     tokenizer = TextTokenizer(package.files[spec.tokenizer], spec, file)
-    session = open_session(package.files[spec.file], backend=backend, threads=threads, where=where)
+    session = open_session(
+        package.files[spec.file],
+        backend=backend,
+        threads=threads,
+        where=where,
+        precision=spec.precision,
+    )
     session.check(dict.fromkeys(spec.inputs, ("int64", 2)), spec.outputs, where)
     runner = TextRunner(spec, session, tokenizer)
     if not golden.text:

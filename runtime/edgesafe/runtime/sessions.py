@@ -4,7 +4,8 @@
 * No spinning threads: at batch 1 they win little and starve whatever else runs on the device.
 * Weights stored as float16 behind ``Cast`` or as int8 behind ``DequantizeLinear`` are folded to
   float32 once, at load. For ``DequantizeLinear`` that takes ``session.disable_quant_qdq``: by
-  default the nodes are kept for fusion into integer kernels and run at every inference.
+  default the nodes are kept for fusion into integer kernels and run at every inference. A model
+  of the precision int8 wants just these kernels, so there they are kept.
 * On a GPU, TF32 and reduced precision stay off: the hyperbolic head loses its meaning in them.
 """
 
@@ -100,7 +101,12 @@ def check_backend(backend: str) -> None:
 
 
 def open_session(
-    model: bytes, *, backend: str = "auto", threads: int | None = None, where: str = "the model"
+    model: bytes,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    where: str = "the model",
+    precision: str = "fp32",
 ) -> Session:
     """Make a session from the bytes of an ONNX model.
 
@@ -109,6 +115,8 @@ def open_session(
         backend: One of :data:`BACKENDS`; ``auto`` takes CUDA where it works, else the CPU.
         threads: CPU threads of one inference; None takes two, or one on a single core.
         where: What to call the model in messages.
+        precision: What the graph computes in: with ``int8`` its quantised operators run on integer
+            kernels, else weights stored in fewer bits are unfolded once.
 
     Raises:
         UsageError: The name of the backend is unknown, or ``threads`` is not positive.
@@ -121,7 +129,7 @@ def open_session(
         raise UsageError(f"threads must be a positive whole number, not {threads!r}")
     guard_model(model, where)
     ort = _onnxruntime()
-    options = _options(ort, threads)
+    options = _options(ort, threads, precision)
     if backend == "auto":
         if _PROVIDERS["cuda"][0] in ort.get_available_providers():
             try:
@@ -152,7 +160,7 @@ def _open(ort: Any, model: bytes, options: Any, backend: str, where: str) -> Ses
     return Session(session, backend)
 
 
-def _options(ort: Any, threads: int | None) -> Any:
+def _options(ort: Any, threads: int | None, precision: str = "fp32") -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or min(2, _cores())
     options.inter_op_num_threads = 1
@@ -160,7 +168,8 @@ def _options(ort: Any, threads: int | None) -> Any:
     # The arena keeps the largest batch it ever saw; a device wants that memory back.
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    folded = "0" if precision == "int8" else "1"
+    options.add_session_config_entry("session.disable_quant_qdq", folded)
     return options
 
 

@@ -99,7 +99,13 @@ def open_network(
         MissingExtraError: ONNX Runtime is not installed.
     """
     where = str(package.path / spec.file)
-    session = open_session(package.files[spec.file], backend=backend, threads=threads, where=where)
+    session = open_session(
+        package.files[spec.file],
+        backend=backend,
+        threads=threads,
+        where=where,
+        precision=spec.precision,
+    )
     inputs = {"image": ("float", 4)}
     if len(spec.objects) > 1:
         inputs["object"] = ("int64", 1)
@@ -125,7 +131,13 @@ def open_detector(
 ) -> DetectorRunner:
     """Make the detector's session and check it on its golden frames; as :func:`open_network`."""
     where = str(package.path / spec.file)
-    session = open_session(package.files[spec.file], backend=backend, threads=threads, where=where)
+    session = open_session(
+        package.files[spec.file],
+        backend=backend,
+        threads=threads,
+        where=where,
+        precision=spec.precision,
+    )
     session.check({"image": ("float", 4)}, ("heat", "box"), where)
     runner = DetectorRunner(spec, session)
     _check_golden(
