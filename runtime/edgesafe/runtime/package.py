@@ -123,7 +123,7 @@ def package_kind(path: str | os.PathLike[str]) -> str:
     """
     folder = Path(path)
     if MANIFEST not in _list_folder(folder):
-        raise PackageError(f"{folder} is not a model package: it has no {MANIFEST}")
+        raise _no_package(folder)
     file = folder / MANIFEST
     data = _read_file(file, _MAX_MANIFEST_BYTES, allow_hard_links=True)
     return parse_json(data, str(file)).text("kind")
@@ -202,13 +202,20 @@ def write_pose_package(
     return read_pose_package(path)
 
 
+def _no_package(folder: Path) -> PackageError:
+    return PackageError(
+        f"{folder} is not a model package: it has no {MANIFEST}; name the folder that "
+        "`edgesafe export` made"
+    )
+
+
 def _read(
     folder: Path, parse: Callable[[bytes, str], _ManifestT], allow_hard_links: bool
 ) -> tuple[Path, _ManifestT, dict[str, bytes]]:
     found = _list_folder(folder)
     links = allow_hard_links or _installed(folder)
     if MANIFEST not in found:
-        raise PackageError(f"{folder} is not a model package: it has no {MANIFEST}")
+        raise _no_package(folder)
     data = _read_file(folder / MANIFEST, _MAX_MANIFEST_BYTES, links)
     manifest = parse(data, str(folder / MANIFEST))
     extra = sorted(found - set(manifest.files) - {MANIFEST})

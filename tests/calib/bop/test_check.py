@@ -229,7 +229,8 @@ def test_inspection_prints_and_draws(
 
 def test_inspection_tells_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(folder / "models")
-    inspect_dataset(folder, folder.parent / "out", False)
+    with pytest.raises(DataError, match="1 errors, listed above"):
+        inspect_dataset(folder, folder.parent / "out", False)
     printed = capsys.readouterr()
     assert "1 errors, 0 warnings" in printed.out and "fetch the models" in printed.out
     assert "cannot be drawn" in printed.err

@@ -36,7 +36,7 @@ def inspect_dataset(path: Path, out: Path | None, json: bool, *, overlays: int =
         overlays: How many pictures of each split.
 
     Raises:
-        DataError: It is no BOP data set.
+        DataError: It is no BOP data set, or errors were found; they are printed before.
         MissingExtraError: ``out`` is given and OpenCV is not installed.
     """
     report = check_dataset(path)
@@ -44,11 +44,21 @@ def inspect_dataset(path: Path, out: Path | None, json: bool, *, overlays: int =
     if json:
         fields = {**report.to_json(), "overlays": [str(file) for file in drawn]}
         click.echo(jsonlib.dumps(fields, allow_nan=False))
+        _refuse(report)
         return
     for line in _lines(report):
         click.echo(printable(line, sys.stdout))
     if drawn:
         click.echo(printable(f"{len(drawn)} pictures with annotations: {out}", sys.stdout))
+    _refuse(report)
+
+
+def _refuse(report: DatasetReport) -> None:
+    if report.errors:
+        raise DataError(
+            f"{report.path} has {report.errors} errors, listed above: mend the annotations, or leave "
+            "those frames out, before anything is trained or measured on it"
+        )
 
 
 def _draw(report: DatasetReport, out: Path, count: int) -> Iterator[Path]:

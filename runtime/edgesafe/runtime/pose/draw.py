@@ -138,10 +138,10 @@ def _text(
 ) -> None:
     plain = text.encode("ascii", "replace").decode()  # all that OpenCV's font has
     height, width = page.shape[:2]
-    x = int(np.clip(place[0], 0, max(0, width - 8 * thick * len(plain))))
-    y = int(np.clip(place[1] - 4 * thick, 12 * thick, height - 1))
-    for ink, extra in (((0, 0, 0), 2 * thick), (colour, 0)):
-        cv2.putText(
-            page, plain, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thick, ink, thick + extra,
-            cv2.LINE_AA,
-        )  # fmt: skip
+    x = int(np.clip(place[0], 0, max(0, width - 9 * thick * len(plain))))
+    y = int(np.clip(place[1] - 4 * thick, 14 * thick, height - 5 * thick))
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thick
+    (w, h), below = cv2.getTextSize(plain, font, scale, thick)
+    # On a plate: an outline alone is lost on a cluttered picture.
+    cv2.rectangle(page, (x - 2, y - h - 2), (x + w + 1, y + below), (0, 0, 0), cv2.FILLED)
+    cv2.putText(page, plain, (x, y), font, scale, colour, thick, cv2.LINE_AA)

@@ -280,12 +280,15 @@ def pose(
         every=every,
         left=float("inf") if limit is None else limit,
     )
-    for source in expand(sources, (os.fsdecode(line) for line in sys.stdin.buffer)):
-        if run.left <= 0:
-            break
-        run.look(source)
-    if csv_file is not None:
-        write_results(csv_file, run.rows)
+    try:
+        for source in expand(sources, (os.fsdecode(line) for line in sys.stdin.buffer)):
+            if run.left <= 0:
+                break
+            run.look(source)
+    finally:
+        # A camera ends by Ctrl-C; what was estimated until then counts.
+        if csv_file is not None:
+            write_results(csv_file, run.rows)
     counts = run.counts
     click.echo(
         f"{counts['poses']} poses, {counts['refused']} refused, {counts['without']} pictures "
