@@ -56,8 +56,8 @@ def inspect_dataset(path: Path, out: Path | None, json: bool, *, overlays: int =
 def _refuse(report: DatasetReport) -> None:
     if report.errors:
         raise DataError(
-            f"{report.path} has {report.errors} errors, listed above: mend the annotations, or leave "
-            "those frames out, before anything is trained or measured on it"
+            f"{report.path} has {report.errors} errors, listed above: mend the annotations, or "
+            "leave those frames out, before anything is trained or measured on it"
         )
 
 
