@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from edgesafe.calib.bad_records import json_lines, table
 from edgesafe.runtime.errors import DataError
 from edgesafe.train.config import DataConfig
 from edgesafe.train.data import BadRecordsError, read_quadruplets
 from edgesafe.train.data.images import check_images, read_rgb
-from edgesafe.train.data.report import json_lines, table
 
 Maker = Callable[..., Path]
 

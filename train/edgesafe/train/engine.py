@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from edgesafe.calib.bad_records import BadRecordsError, json_lines
 from edgesafe.runtime.errors import BackendError, UsageError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.train.config import RunConfig
 from edgesafe.train.data.quadruplets import QuadrupletSet, read_quadruplets
-from edgesafe.train.data.report import BadRecordsError, json_lines
 from edgesafe.train.run import Run, RunResult, run_folder
 
 __all__ = ["RunResult", "run_folder", "train"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from edgesafe.calib.bad_records import BadRecord, BadRecordsError
 from edgesafe.train.data.quadruplets import Quadruplet, QuadrupletSet, read_quadruplets
-from edgesafe.train.data.report import BadRecord, BadRecordsError
 
 __all__ = ["BadRecord", "BadRecordsError", "Quadruplet", "QuadrupletSet", "read_quadruplets"]

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 
 from edgesafe.runtime.errors import DataError
 
+__all__ = ["BadRecord", "BadRecordsError", "json_lines", "table"]
+
 SHOWN = 20
 
 
@@ -45,7 +47,7 @@ class BadRecordsError(DataError):
         records = len({b.line for b in bad})
         super().__init__(
             f"{source}: {records} bad record{'s' if records != 1 else ''}.\n{table(bad)}\n"
-            "Mend them, or pass --skip-bad to train on the rest."
+            "Mend them, or pass --skip-bad to go on with the rest."
         )
 
     def __reduce__(self) -> tuple[type[BadRecordsError], tuple[str, tuple[BadRecord, ...]]]:
