@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,3 +112,42 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_records(folder, "train", 12, negatives=True)
     write_records(folder, "val", 6)
     return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _in_two_processes(script: Path, job: Path) -> None:
+    shared = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error::FutureWarning", str(script), str(job)],
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [p.returncode for p in processes] == [0, 0], "\n".join(outputs)
+
+
+@pytest.fixture(scope="session")
+def in_two_processes() -> Callable[[Path, Path], None]:
+    """Runs a script with a job file as two gloo processes; fails with their output."""
+    return _in_two_processes

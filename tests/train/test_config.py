@@ -59,7 +59,7 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
         ({"augment": {"jpeg_quality": [90, 40]}}, "augment.jpeg_quality"),
         ({"concepts": [{"name": "a", "tag": "b"}]}, '"concepts[0].prompts" is missing'),
         ({"data": {"safe_images": "x"}}, '"data.safe_images" must be a list'),
-        ({"method": "safeclip"}, "method must be hysac"),
+        ({"method": "safehysac"}, "method must be hysac or safeclip or clip"),
     ],
 )
 def test_errors_name_the_key(table: dict[str, Any], message: str) -> None:

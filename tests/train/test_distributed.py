@@ -5,10 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,39 +20,6 @@ from edgesafe.train.engine import run_folder
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def in_two_processes(job: Path) -> None:
-    shared = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "OMP_NUM_THREADS": "1",
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error::FutureWarning", str(SCRIPT), str(job)],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [p.returncode for p in processes] == [0, 0], "\n".join(outputs)
-
-
 @pytest.fixture(scope="module")
 def config(tiny_config: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     return tiny_config(
@@ -68,12 +31,15 @@ def config(tiny_config: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def both(
-    tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any], data_folder: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    config: dict[str, Any],
+    data_folder: Path,
+    in_two_processes: Callable[[Path, Path], None],
 ) -> Path:
     folder = tmp_path_factory.mktemp("distributed")
     job = folder / "job.json"
     job.write_text(json.dumps({"folder": str(folder), "data": str(data_folder), "config": config}))
-    in_two_processes(job)
+    in_two_processes(SCRIPT, job)
     return folder
 
 

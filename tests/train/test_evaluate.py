@@ -21,6 +21,7 @@ from edgesafe.train.evaluate import (
 )
 from edgesafe.train.losses import Quadruplets
 from edgesafe.train.model import HyperbolicDualEncoder, Lift
+from edgesafe.train.objective import HysacObjective
 
 CPU = EncodeSettings(torch.device("cpu"), batch_size=5)
 C = torch.tensor(1.0)
@@ -121,6 +122,8 @@ def test_validation_loss_is_a_mean_over_records(
         text_image=0.0, unsafe_text_unsafe_image=0.0, text_unsafe_image=0.0, unsafe_text_image=0.0
     )
     # The cones do not depend on how the records are batched.
-    whole, parts = (validation_loss(embedded, model, only_cones, size) for size in (12, 5))
+    loss = HysacObjective(model, only_cones).split_loss
+    whole, parts = (validation_loss(embedded, loss, size) for size in (12, 5))
     assert whole == pytest.approx(parts, rel=1e-5)
-    assert validation_loss(embedded, model, LossConfig(), 12) > whole
+    everything = HysacObjective(model, LossConfig()).split_loss
+    assert validation_loss(embedded, everything, 12) > whole

@@ -287,7 +287,7 @@ class _Engine:
             bf16=wants_bf16(roi.fit, self.accelerator.device),
         )
         validate = None
-        if held_out is not None and self.main:
+        if held_out is not None:
             seen = samples(held_out)
             if len(seen):
                 validate = RoiValidator(
@@ -341,7 +341,7 @@ class _Engine:
             network, settings, bf16=wants_bf16(settings.fit, self.accelerator.device)
         )
         validate = None
-        if held_out is not None and self.main:
+        if held_out is not None:
             validate = DetectorValidator(
                 samples(held_out),
                 settings,
