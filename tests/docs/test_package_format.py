@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from edgesafe.export.parity import LIMIT
-from edgesafe.runtime import concepts, golden, manifest, manifest_parts, manifest_pose, package
+from edgesafe.runtime import (
+    concepts,
+    golden,
+    manifest,
+    manifest_parts,
+    manifest_pose,
+    package,
+    probe,
+    thresholds,
+)
 from edgesafe.runtime.pose import golden as pose_golden
 from edgesafe.runtime.preprocess import Preprocess
 
@@ -62,6 +71,11 @@ def test_every_key_of_a_part_is_described_and_no_other(heading: str, known: set[
         manifest_parts.Parity,
         manifest_parts.Rate,
         manifest_parts.Weights,
+        manifest_parts.Label,
+        thresholds.Band,
+        thresholds.ConceptThreshold,
+        thresholds.Temperature,
+        probe.Probe,
         manifest_pose.ContinuousSymmetry,
         Preprocess,
     ],
@@ -72,6 +86,8 @@ def test_the_keys_of_small_parts_are_named(cls: type) -> None:
 
 def test_the_limits_are_those_of_the_source() -> None:
     assert f"format` | text | `{manifest.FORMAT}`" in PAGE
+    assert manifest_parts._MAX_LABELS == 1000 and "1 to 1000, at least one" in PAGE
+    assert thresholds.FAR == 1000 and "number, to 1000" in PAGE
     assert manifest_parts.MAX_FILES == 64 and "at most 64 files" in PAGE
     assert manifest_parts.MAX_FILE_BYTES == 2**31 - 1 and "below 2 GiB" in PAGE
     assert package._MAX_MANIFEST_BYTES == 1 << 20 and "at most 1 MiB" in PAGE

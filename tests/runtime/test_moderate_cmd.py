@@ -22,7 +22,7 @@ from edgesafe.runtime.errors import PackageError
 from edgesafe.runtime.gate import Refused, decode_array, decode_image, read_image_file
 from edgesafe.runtime.verdict import ConceptScore, Timings, Verdict, decide
 
-KEYS = "source index verdict score radius threshold concepts reason package ms".split()
+KEYS = "source index verdict score radius threshold probability concepts reason package ms".split()
 BLUE, RED = (0, 0, 200), (200, 0, 0)
 
 

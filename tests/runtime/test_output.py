@@ -40,6 +40,7 @@ def test_a_record_has_the_keys_of_the_contract() -> None:
         "score": 1.25,
         "radius": 1.25,
         "threshold": 1.0,
+        "probability": None,
         "concepts": [{"name": "knife", "score": 0.75}],
         "reason": None,
         "package": "p@1#ab",

@@ -23,12 +23,12 @@ from edgesafe.export.towers import (
     image_probes,
     text_probes,
 )
-from edgesafe.runtime.concepts import parse_concepts
+from edgesafe.runtime.concepts import read_bank
 from edgesafe.runtime.encoders import open_image, open_text
 from edgesafe.runtime.errors import EdgesafeError, ExportError
 from edgesafe.runtime.fields import Fields
 from edgesafe.runtime.files import atomic_folder
-from edgesafe.runtime.golden import parse_golden
+from edgesafe.runtime.golden import read_golden
 from edgesafe.runtime.manifest_parts import read_per_modality, read_threshold
 from edgesafe.runtime.package import Package, read_package, write_package
 from edgesafe.train.checkpoint import CheckpointInfo, load_checkpoint
@@ -277,11 +277,8 @@ def _check_package(package: Package) -> None:
     manifest = package.manifest
     assert manifest.image is not None
     try:
-        data = package.files[manifest.golden]
-        golden = parse_golden(
-            data, manifest.geometry.dim, manifest.image.preprocess, manifest.golden
-        )
-        parse_concepts(package.files[manifest.concepts], manifest.geometry, manifest.concepts)
+        golden = read_golden(package)
+        read_bank(package)
         open_image(package, golden, backend="cpu", threads=1)
         open_text(package, golden, backend="cpu", threads=1)
     except EdgesafeError as error:

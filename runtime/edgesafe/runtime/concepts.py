@@ -14,6 +14,9 @@ models of low curvature all apertures saturate at 90 degrees (HySAC: c = 0.1, al
 0.632); the order is then that of the exterior angles alone, which still tells concepts apart by
 direction, and also tells shells apart: what lies nearer to the root than a concept is outside its
 cone. The score is absolute, not a share of the bank: for a harmless photo all concepts may be low.
+
+In flat space (packages of the method ``safeclip``) there are no cones: there the score is
+``(1 + cos) / 2`` of the angle between input and concept, which orders them just as the cosine does.
 """
 
 from __future__ import annotations
@@ -27,9 +30,10 @@ from edgesafe.runtime import lorentz
 from edgesafe.runtime.errors import PackageError
 from edgesafe.runtime.fields import Fields, parse_json
 from edgesafe.runtime.manifest_parts import Geometry
+from edgesafe.runtime.package import Package
 from edgesafe.runtime.verdict import ConceptScore
 
-__all__ = ["Concept", "ConceptBank", "parse_concepts"]
+__all__ = ["Concept", "ConceptBank", "parse_concepts", "read_bank"]
 
 SOFTNESS = 0.1
 """Margin, in radians, over which the score goes from 0.5 to 0.73."""
@@ -61,10 +65,16 @@ class ConceptBank:
     points: npt.NDArray[np.float64] = field(repr=False)
     geometry: Geometry
 
+    def harmful(self) -> set[str]:
+        """Return the names of the concepts that are not allowed."""
+        return {concept.name for concept in self.concepts if not concept.safe}
+
     def score(self, embedding: npt.NDArray[np.float64]) -> tuple[ConceptScore, ...]:
         """Compare one embedding, (d,) and finite, with every concept; best fit first."""
         if not self.concepts:
             return ()
+        if self.geometry.model == "euclidean":
+            return self._cosines(embedding)
         c = self.geometry.curvature
         angles = lorentz.exterior_angle(self.points, embedding, c)
         apertures = lorentz.half_aperture(self.points, c, self.geometry.min_radius)
@@ -84,6 +94,36 @@ class ConceptBank:
             )
             for i in order
         )
+
+    def _cosines(self, embedding: npt.NDArray[np.float64]) -> tuple[ConceptScore, ...]:
+        lengths = np.linalg.norm(self.points, axis=1) * np.linalg.norm(embedding)
+        cosines = np.clip(self.points @ embedding / lengths, -1.0, 1.0)
+        return tuple(
+            ConceptScore(
+                name=self.concepts[i].name,
+                tag=self.concepts[i].tag,
+                score=float((1.0 + cosines[i]) / 2.0),
+                angle=float(np.arccos(cosines[i])),
+                harmless=self.concepts[i].safe,
+            )
+            for i in np.argsort(-cosines, kind="stable")
+        )
+
+
+def read_bank(package: Package) -> ConceptBank:
+    """Read the concept bank of a verified package.
+
+    Raises:
+        PackageError: It has none, being a classifier, or it is not as the format says.
+    """
+    manifest = package.manifest
+    if manifest.concepts is None or manifest.geometry is None:
+        raise PackageError(f"{package.path} is a classifier: it has labels and no concept bank")
+    return parse_concepts(
+        package.files[manifest.concepts],
+        manifest.geometry,
+        str(package.path / manifest.concepts),
+    )
 
 
 def parse_concepts(data: bytes, geometry: Geometry, where: str) -> ConceptBank:

@@ -6,7 +6,7 @@ so an encoder that opened is one that computes here what it computed where it wa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,10 +31,35 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Encoded:
-    """Outputs of an encoder: space parts (batch, d) and distances from the root (batch,)."""
+    """Outputs of an encoder.
+
+    Attributes:
+        embedding: (batch, d): space parts, flat embeddings, or the scores of labels.
+        root_distance: (batch,): distances from the root; None where the model says none.
+    """
 
     embedding: Floats = field(repr=False)
-    root_distance: Floats
+    root_distance: Floats | None = None
+
+    def rows(self) -> Iterator[tuple[Floats, float | None]]:
+        """Yield the row of the embedding and the root distance of each input."""
+        for index, row in enumerate(self.embedding):
+            stated = None if self.root_distance is None else float(self.root_distance[index])
+            yield row, stated
+
+    def split(self, counts: Sequence[int]) -> list[Encoded]:
+        """Cut the batch into consecutive parts of so many rows."""
+        ends = np.cumsum(counts)
+        parts = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+        radii = self.root_distance
+        return [Encoded(self.embedding[p], None if radii is None else radii[p]) for p in parts]
+
+    @staticmethod
+    def join(parts: Sequence[Encoded]) -> Encoded:
+        """Put the rows of several batches of one encoder together."""
+        radii = [part.root_distance for part in parts if part.root_distance is not None]
+        embedding = np.concatenate([part.embedding for part in parts])
+        return Encoded(embedding, np.concatenate(radii) if radii else None)
 
 
 @dataclass(frozen=True)
@@ -56,8 +81,12 @@ class ImageRunner:
             ValueError: The model's outputs do not have one row per input.
             Exception: Whatever the backend raises.
         """
-        outputs = self.session.run(self.spec.outputs, {self.spec.input: pixels})
-        return _encoded(outputs, len(pixels))
+        if self.spec.channels == "bgr":
+            pixels = pixels[:, ::-1]
+        if self.spec.layout == "nhwc":
+            pixels = pixels.transpose(0, 2, 3, 1)
+        inputs = {self.spec.input: np.ascontiguousarray(pixels)}
+        return _encoded(self.session.run(self.spec.outputs, inputs), len(pixels))
 
 
 @dataclass(frozen=True)
@@ -139,6 +168,7 @@ def open_text(package: Package, golden: Golden, *, backend: str, threads: int | 
         threads=threads,
         where=where,
         precision=spec.precision,
+        max_length=spec.max_tokens,
     )
     session.check(dict.fromkeys(spec.inputs, ("int64", 2)), spec.outputs, where)
     runner = TextRunner(spec, session, tokenizer)
@@ -157,10 +187,11 @@ def open_text(package: Package, golden: Golden, *, backend: str, threads: int | 
 
 
 def _encoded(outputs: list[npt.NDArray[np.float32]], rows: int) -> Encoded:
-    embedding, root_distance = outputs
-    if embedding.ndim != 2 or len(embedding) != rows or root_distance.shape != (rows,):
-        raise ValueError(f"outputs {embedding.shape}, {root_distance.shape} for {rows} inputs")
-    return Encoded(embedding, root_distance)
+    embedding, *rest = outputs
+    if embedding.ndim != 2 or len(embedding) != rows or any(r.shape != (rows,) for r in rest):
+        shapes = ", ".join(str(output.shape) for output in outputs)
+        raise ValueError(f"outputs {shapes} for {rows} inputs")
+    return Encoded(embedding, *rest)
 
 
 def _check_encoded(place: str, golden: Golden, answer: Answer, run: Callable[[], Encoded]) -> None:
@@ -170,8 +201,8 @@ def _check_encoded(place: str, golden: Golden, answer: Answer, run: Callable[[],
         raise PackageError(f"{place} cannot be run: {error}; {_MEND}") from None
     if encoded.embedding.shape[1] != len(answer.embedding):
         raise PackageError(f"{place}: the embedding has {encoded.embedding.shape[1]} dimensions")
-    found = golden.check_answer(answer, encoded.embedding[0], float(encoded.root_distance[0]))
-    _complain(place, found)
+    embedding, root_distance = next(encoded.rows())
+    _complain(place, golden.check_answer(answer, embedding, root_distance))
 
 
 def _complain(place: str, problem: str | None) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from edgesafe.runtime.errors import PackageError
 
 __all__ = ["Fields", "parse_json"]
+
+_HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_json(data: bytes, where: str) -> Fields:
@@ -104,6 +107,13 @@ class Fields:
         value = self.text(name)
         if value not in choices:
             raise self.fail(name, f"must be one of {list(choices)}, not {value!r}")
+        return value
+
+    def hex64(self, name: str) -> str:
+        """Return a SHA-256 digest."""
+        value = self.text(name)
+        if not _HEX64.fullmatch(value):
+            raise self.fail(name, "must be 64 lower-case hexadecimal digits")
         return value
 
     def flag(self, name: str) -> bool:

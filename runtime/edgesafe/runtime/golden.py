@@ -12,7 +12,8 @@ driver, a reduced precision), and the package is refused: its thresholds would m
      "text": [{"text": ..., "input_ids": [...], "embedding": [...], "root_distance": r}]}
 
 ``pixels`` is absolute, in normalised units; ``embedding`` is the length of the difference over the
-length of the expected embedding; ``root_distance`` is relative.
+length of the expected embedding (of a classifier: of its scores); ``root_distance`` is relative,
+and absent from packages that are not hyperbolic.
 """
 
 from __future__ import annotations
@@ -28,9 +29,18 @@ import numpy.typing as npt
 
 from edgesafe.runtime.errors import PackageError
 from edgesafe.runtime.fields import Fields, parse_json
+from edgesafe.runtime.package import Package
 from edgesafe.runtime.preprocess import Preprocess
 
-__all__ = ["Golden", "GoldenImage", "GoldenText", "Tolerances", "parse_golden", "sample_pixels"]
+__all__ = [
+    "Golden",
+    "GoldenImage",
+    "GoldenText",
+    "Tolerances",
+    "parse_golden",
+    "read_golden",
+    "sample_pixels",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -46,15 +56,15 @@ class Tolerances:
 
     pixels: float
     embedding: float
-    root_distance: float
+    root_distance: float | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an encoder must answer: space part (d,) and distance from the root."""
+    """What an encoder must answer: first output (d,) and, where it has a second, root distance."""
 
     embedding: tuple[float, ...] = field(repr=False)
-    root_distance: float
+    root_distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,15 +102,21 @@ class Golden:
                 return f"preprocessing gives {found:.4f} at {(c, y, x)}, not {expected:.4f}"
         return None
 
-    def check_answer(self, answer: Answer, embedding: Floats, root_distance: float) -> str | None:
+    def check_answer(
+        self, answer: Answer, embedding: Floats, root_distance: float | None
+    ) -> str | None:
         """Compare an encoder's outputs, (d,) and a number; return the complaint or None."""
         expected = np.asarray(answer.embedding)
         error = np.linalg.norm(np.asarray(embedding, np.float64) - expected)
         relative = float(error / np.linalg.norm(expected))
         if not relative <= self.tolerances.embedding:
             return f"the embedding is off by {relative:.2g} of its length"
-        off = abs(float(root_distance) - answer.root_distance) / answer.root_distance
-        if not off <= self.tolerances.root_distance:
+        if answer.root_distance is None:
+            return None
+        found, limit = root_distance, self.tolerances.root_distance
+        if found is None or limit is None:
+            return "there is no root distance"
+        if not abs(found - answer.root_distance) / answer.root_distance <= limit:
             return f"the root distance is {root_distance:.6f}, not {answer.root_distance:.6f}"
         return None
 
@@ -115,14 +131,33 @@ def sample_pixels(tensor: Floats, count: int = 64) -> list[list[float]]:
     return [[int(c), int(y), int(x), float(tensor[c, y, x])] for c, y, x in indices]
 
 
-def parse_golden(data: bytes, dim: int, preprocess: Preprocess | None, where: str) -> Golden:
+def read_golden(package: Package) -> Golden:
+    """Read the golden pairs of a verified package.
+
+    Raises:
+        PackageError: Not as the format says.
+    """
+    manifest = package.manifest
+    return parse_golden(
+        package.files[manifest.golden],
+        manifest.dim,
+        manifest.image.preprocess if manifest.image else None,
+        str(package.path / manifest.golden),
+        radius=manifest.method == "hysac",
+    )
+
+
+def parse_golden(
+    data: bytes, dim: int, preprocess: Preprocess | None, where: str, *, radius: bool = True
+) -> Golden:
     """Read ``golden.json``.
 
     Args:
         data: The file.
-        dim: Dimension of the embeddings.
+        dim: Numbers of an encoder's first output.
         preprocess: Of the image encoder, for the range of the sampled places.
         where: What to call the file in messages.
+        radius: Whether the encoders have a second output, the root distance.
 
     Raises:
         PackageError: Not as the format says.
@@ -130,10 +165,12 @@ def parse_golden(data: bytes, dim: int, preprocess: Preprocess | None, where: st
     top = parse_json(data, where)
     top.only("tolerances", "image", "text")
     plain = top.fields("tolerances")
-    plain.only(*_LOOSEST)
-    tolerances = Tolerances(**{k: plain.number(k, 0.0, most) for k, most in _LOOSEST.items()})
-    images = tuple(_image(item, dim, preprocess) for item in _pairs(top, "image"))
-    texts = tuple(_text(item, dim) for item in _pairs(top, "text"))
+    loosest = {k: most for k, most in _LOOSEST.items() if radius or k != "root_distance"}
+    plain.only(*loosest)
+    tolerances = Tolerances(**{k: plain.number(k, 0.0, most) for k, most in loosest.items()})
+    keys = ("embedding", "root_distance") if radius else ("embedding",)
+    images = tuple(_image(item, keys, dim, preprocess) for item in _pairs(top, "image"))
+    texts = tuple(_text(item, keys, dim) for item in _pairs(top, "text"))
     return Golden(tolerances, images, texts)
 
 
@@ -144,15 +181,19 @@ def _pairs(top: Fields, name: str) -> Sequence[Fields]:
     return [Fields(item, f"{top.where}: {name}[{index}]") for index, item in enumerate(items)]
 
 
-def _answer(fields: Fields, dim: int) -> Answer:
+def _answer(fields: Fields, keys: Sequence[str], dim: int) -> Answer:
     embedding = tuple(fields.numbers("embedding", -1e6, 1e6, count=dim))
     if not any(embedding):
         raise fields.fail("embedding", "is zero: it could not be compared with anything")
+    if "root_distance" not in keys:
+        return Answer(embedding)
     return Answer(embedding, fields.number("root_distance", 1e-9, 1e3))
 
 
-def _image(fields: Fields, dim: int, preprocess: Preprocess | None) -> GoldenImage:
-    fields.only("png", "pixels_sample", "embedding", "root_distance")
+def _image(
+    fields: Fields, keys: Sequence[str], dim: int, preprocess: Preprocess | None
+) -> GoldenImage:
+    fields.only("png", "pixels_sample", *keys)
     if preprocess is None:
         raise PackageError(f"{fields.where}: the package has no image encoder")
     try:
@@ -162,7 +203,7 @@ def _image(fields: Fields, dim: int, preprocess: Preprocess | None) -> GoldenIma
     samples = [_sample(item, fields, preprocess) for item in fields.items("pixels_sample")]
     if len(samples) < _MIN_SAMPLES:
         raise fields.fail("pixels_sample", f"must have at least {_MIN_SAMPLES} places")
-    return GoldenImage(png, tuple(samples), _answer(fields, dim))
+    return GoldenImage(png, tuple(samples), _answer(fields, keys, dim))
 
 
 def _sample(item: Any, fields: Fields, size: Preprocess) -> tuple[int, int, int, float]:
@@ -177,9 +218,9 @@ def _sample(item: Any, fields: Fields, size: Preprocess) -> tuple[int, int, int,
     )
 
 
-def _text(fields: Fields, dim: int) -> GoldenText:
-    fields.only("text", "input_ids", "embedding", "root_distance")
+def _text(fields: Fields, keys: Sequence[str], dim: int) -> GoldenText:
+    fields.only("text", "input_ids", *keys)
     ids = fields.items("input_ids")
     if not ids or not all(type(value) is int and value >= 0 for value in ids):
         raise fields.fail("input_ids", "must be a list of token ids")
-    return GoldenText(fields.text("text"), tuple(ids), _answer(fields, dim))
+    return GoldenText(fields.text("text"), tuple(ids), _answer(fields, keys, dim))

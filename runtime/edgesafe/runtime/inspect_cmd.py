@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from edgesafe.runtime.concepts import ConceptBank, parse_concepts
+from edgesafe.runtime.concepts import ConceptBank, read_bank
 from edgesafe.runtime.errors import CheckpointError, PackageError, SourceError
 from edgesafe.runtime.fields import parse_json
-from edgesafe.runtime.golden import parse_golden
+from edgesafe.runtime.golden import read_golden
 from edgesafe.runtime.manifest import (
     MANIFEST,
     Common,
@@ -35,11 +35,17 @@ from edgesafe.runtime.package import (
     read_pose_package,
 )
 from edgesafe.runtime.pose.golden import parse_pose_golden
+from edgesafe.runtime.thresholds import Band, ConceptThreshold
 
 __all__ = ["inspect"]
 
 CHECKPOINT = "checkpoint.json"
 _MAX_CHECKPOINT_BYTES = 16 << 20
+_SCORES = {
+    "hysac": "root distance",
+    "safeclip": "logit of the probe",
+    "classifier": "probability of the unsafe labels",
+}
 
 Line = tuple[str, str]
 Section = tuple[str, list[Line]]
@@ -110,43 +116,30 @@ def _checkpoint(folder: Path, raw: dict[str, Any]) -> Iterator[Section]:
 
 def _package(package: Package) -> Iterator[Section]:
     manifest = package.manifest
-    bank = parse_concepts(
-        package.files[manifest.concepts], manifest.geometry, str(package.path / manifest.concepts)
-    )
-    golden = parse_golden(
-        package.files[manifest.golden],
-        manifest.geometry.dim,
-        manifest.image.preprocess if manifest.image else None,
-        str(package.path / manifest.golden),
-    )
-    geometry = manifest.geometry
+    golden = read_golden(package)
     yield (
         "Package",
-        _head(
-            package.path,
-            manifest,
-            [
-                ("method", manifest.method),
-                (
-                    "geometry",
-                    f"Lorentz, curvature {geometry.curvature:g}, dimension {geometry.dim}",
-                ),
-            ],
-        ),
+        _head(package.path, manifest, [("method", manifest.method), *_space(manifest)]),
     )
     yield "Files (size and SHA-256 verified)", _files(manifest)
     for name, encoder in (("Image", manifest.image), ("Text", manifest.text)):
         if encoder:
             yield f"{name} encoder", _encoder(manifest, name.lower(), encoder)
-    yield "Decision thresholds (safe up to this root distance)", _thresholds(manifest)
-    yield (
-        "Root distance by class, training data",
-        [
-            (name, f"mean {b.avg:.4f}, 5 % below {b.low_05:.4f}, 5 % above {b.up_95:.4f}")
-            for name, b in manifest.bounds.items()
-        ],
-    )
-    yield f"Concepts ({len(bank.concepts)})", _concepts(bank)
+    yield f"Decision thresholds (safe up to this {_SCORES[manifest.method]})", _thresholds(manifest)
+    if manifest.method == "hysac":
+        yield (
+            "Root distance by class, training data",
+            [
+                (name, f"mean {b.avg:.4f}, 5 % below {b.low_05:.4f}, 5 % above {b.up_95:.4f}")
+                for name, b in manifest.bounds.items()
+            ],
+        )
+    if manifest.labels:
+        marks = [f"{label.name}{' (unsafe)' if label.unsafe else ''}" for label in manifest.labels]
+        yield "Labels", [("", ", ".join(marks)), ("activation", manifest.activation or "none")]
+    else:
+        bank = read_bank(package)
+        yield f"Concepts ({len(bank.concepts)})", _concepts(bank)
     yield (
         "Golden pairs",
         [
@@ -155,6 +148,18 @@ def _package(package: Package) -> Iterator[Section]:
         ],
     )
     yield from _terms(manifest)
+
+
+def _space(manifest: Manifest) -> list[Line]:
+    geometry = manifest.geometry
+    if geometry is None:
+        return []
+    if geometry.model == "lorentz":
+        return [
+            ("geometry", f"Lorentz, curvature {geometry.curvature:g}, dimension {geometry.dim}")
+        ]
+    probe = manifest.probe or "none: it cannot judge until `edgesafe calibrate probe` adds one"
+    return [("geometry", f"flat, dimension {geometry.dim}"), ("probe", probe)]
 
 
 def _pose_package(package: PosePackage) -> Iterator[Section]:
@@ -253,7 +258,11 @@ def _encoder(manifest: Manifest, name: str, encoder: ImageEncoder | TextEncoder)
     ]
     if isinstance(encoder, ImageEncoder):
         p = encoder.preprocess
-        lines.append(("input", f"{p.width} x {p.height} pixels, {p.mode}, {p.interpolation}"))
+        centre = f", centre {100 * p.crop_fraction:g} %" if p.crop_fraction < 1 else ""
+        order = "" if encoder.channels == "rgb" else ", blue first"
+        order += "" if encoder.layout == "nchw" else ", channels last"
+        kind = f"{p.mode}{centre}, {p.interpolation}{order}"
+        lines.append(("input", f"{p.width} x {p.height} pixels, {kind}"))
     else:
         fixed = ", always padded" if encoder.fixed_length else ""
         lines.append(("input", f"up to {encoder.max_tokens} tokens{fixed}"))
@@ -273,6 +282,17 @@ def _thresholds(manifest: Manifest) -> list[Line]:
     lines: list[Line] = []
     for name, entry in manifest.thresholds.items():
         lines.append((name, _threshold(entry)))
+        if entry.max_miss is not None:
+            share = f"{100 * entry.confidence:g} %"
+            lines.append(("", f"chosen to miss at most {100 * entry.max_miss:g} %, {share} sure"))
+        if entry.band:
+            lines.append(("", _band(entry.band)))
+        if entry.temperature:
+            scale, bias = entry.temperature.scale, entry.temperature.bias
+            lines.append(("", f"probability: sigmoid((score - {bias:.4f}) / {scale:.4f})"))
+        for concept, own in entry.concepts.items():
+            band = f"; {_band(own.band)}" if own.band else ""
+            lines.append(("", f"of {concept}: {_threshold(own)}{band}"))
         for title, rate in (("false alarms", entry.fpr), ("missed", entry.miss_rate)):
             if rate:
                 lines.append(("", f"{title}: {_rate(rate)}"))
@@ -281,7 +301,11 @@ def _thresholds(manifest: Manifest) -> list[Line]:
     return lines + [(name, "none: every verdict will be undecided") for name in absent]
 
 
-def _threshold(entry: Threshold) -> str:
+def _band(band: Band) -> str:
+    return f"undecided above {band.lower:.4f}, up to {band.upper:.4f}"
+
+
+def _threshold(entry: Threshold | ConceptThreshold) -> str:
     low, high = entry.interval
     share = f"{100 * entry.confidence:g} %"
     return f"{entry.value:.4f}  ({share} interval {low:.4f} to {high:.4f}, {entry.n} cases)"

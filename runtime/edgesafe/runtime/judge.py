@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edgesafe.runtime import lorentz
-from edgesafe.runtime.concepts import ConceptBank
 from edgesafe.runtime.encoders import Encoded
+from edgesafe.runtime.scorers import BadOutput, Scorer
+from edgesafe.runtime.thresholds import Threshold
 from edgesafe.runtime.verdict import Modality, Timings, Verdict, decide, worst
 
 __all__ = ["Judge"]
 
-# float32 sums over a thousand dimensions stay well below this.
-_LARGEST_CONTRADICTION = 1e-3
-
 
 @dataclass(frozen=True)
 class Judge:
-    """Everything that turns an embedding of one modality into a verdict.
+    """Everything that turns an encoder's output of one modality into a verdict.
 
     Attributes:
         modality: ``"image"`` or ``"text"``.
         package: Identity of the package, for the verdicts.
         threshold: Of this modality; None where the package has none.
-        bank: The concepts.
+        scorer: Of the package's method; None where the package has no encoder of this modality.
     """
 
     modality: Modality
     package: str
-    threshold: float | None
-    bank: ConceptBank
+    threshold: Threshold | None
+    scorer: Scorer | None
 
     def judge(self, encoded: Encoded, ms: Timings) -> Verdict:
         """Judge all rows of ``encoded``, which are views of one input; the worst one counts."""
         started = time.perf_counter()
-        rows = zip(encoded.embedding, encoded.root_distance, strict=True)
-        verdict = worst([self._row(embedding, float(score)) for embedding, score in rows])
+        verdict = worst([self._row(output, stated) for output, stated in encoded.rows()])
         post = (time.perf_counter() - started) * 1e3
         return replace(verdict, ms=replace(ms, post=post))
 
@@ -51,35 +46,39 @@ class Judge:
             detail,
             modality=self.modality,
             package=self.package,
-            threshold=self.threshold,
+            threshold=self.threshold.value if self.threshold else None,
             ms=ms,
         )
 
-    def _row(self, embedding: npt.NDArray[np.float32], score: float) -> Verdict:
-        geometry = self.bank.geometry
-        if embedding.shape != (geometry.dim,):
-            return self.undecided("inconsistent_output", f"{len(embedding)} dimensions")
-        if not (np.isfinite(embedding).all() and math.isfinite(score)):
-            return self.undecided("non_finite_output", "the model answered NaN or infinity")
-        point = embedding.astype(np.float64)
-        radius = float(lorentz.root_distance(point, geometry.curvature))
-        # The model states the radius twice; a device that gets one of them wrong is not believed.
-        if not abs(score - radius) <= _LARGEST_CONTRADICTION * max(radius, 1e-3):
-            return self.undecided(
-                "inconsistent_output", f"root distance {score:.6f}, of its embedding {radius:.6f}"
-            )
-        if self.threshold is None:
+    def _row(self, output: npt.NDArray[np.float32], stated: float | None) -> Verdict:
+        assert self.scorer is not None
+        try:
+            found = self.scorer.score(output, stated)
+        except BadOutput as error:
+            return self.undecided(error.code, error.detail)
+        threshold = self.threshold
+        limit = threshold.of(found.concepts) if threshold else None
+        band = (limit.band.lower, limit.band.upper) if limit and limit.band else None
+        decision = decide(found.score, limit.value if limit else None, band)
+        reason: str | None = None
+        detail: str | None = None
+        if threshold is None:
             reason, detail = "no_threshold", f"the package has no threshold for {self.modality}s"
-            return replace(self.undecided(reason, detail), score=score, radius=radius)
+        elif decision == "undecided":
+            lower, upper = band or (threshold.value, threshold.value)
+            reason, detail = "in_band", f"a score between {lower:.4f} and {upper:.4f} is undecided"
+        temperature = threshold.temperature if threshold else None
         return Verdict(
-            decision=decide(score, self.threshold),
-            score=score,
-            radius=radius,
-            threshold=self.threshold,
-            concepts=self.bank.score(point),
-            reason=None,
-            detail=None,
+            decision=decision,
+            score=found.score,
+            radius=found.radius,
+            threshold=limit.value if limit else None,
+            concepts=found.concepts,
+            reason=reason,
+            detail=detail,
             modality=self.modality,
             ms=Timings(),
             package=self.package,
+            probability=temperature.probability(found.score) if temperature else None,
+            band=band,
         )

@@ -5,7 +5,9 @@
 who computes it anew.
 
 There are packages of two kinds: ``moderation`` (here) and ``pose`` (:mod:`.manifest_pose`); what
-both say is :class:`Common`.
+both say is :class:`Common`. Packages for moderation are of three methods: ``hysac`` (the score is
+the distance from the root of hyperbolic space), ``safeclip`` (flat embeddings; a linear probe
+scores them) and ``classifier`` (images only; its unsafe labels' probabilities are the score).
 
 Unknown keys are refused, with two exceptions: ``training`` is free, for whatever the trainer wants
 to record, and so are top-level keys that start with ``x_``.
@@ -15,18 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from edgesafe.runtime.errors import PackageError
 from edgesafe.runtime.fields import Fields, parse_json
 from edgesafe.runtime.files import canonical_json, sha256_hex
 from edgesafe.runtime.manifest_parts import (
+    ACTIVATIONS,
     FILE_NAME,
     MANIFEST,
+    METHODS,
     Bounds,
     FileEntry,
     Geometry,
     ImageEncoder,
+    Label,
     Parity,
     Rate,
     TextEncoder,
@@ -36,6 +42,7 @@ from edgesafe.runtime.manifest_parts import (
     read_files,
     read_geometry,
     read_image,
+    read_labels,
     read_one_file,
     read_parity,
     read_per_modality,
@@ -43,6 +50,7 @@ from edgesafe.runtime.manifest_parts import (
     read_threshold,
     read_weights,
 )
+from edgesafe.runtime.thresholds import FAR
 from edgesafe.runtime.version import VERSION, parse_version
 
 __all__ = [
@@ -53,6 +61,7 @@ __all__ = [
     "FileEntry",
     "Geometry",
     "ImageEncoder",
+    "Label",
     "Manifest",
     "Parity",
     "Rate",
@@ -70,6 +79,8 @@ __all__ = [
 FORMAT = "edgesafe.package/1"
 # Parsed as a whole into Python objects, which take several times their size.
 _MAX_JSON_BYTES = 64 << 20
+# Smallest score: a root distance and a sum of probabilities are not negative, a logit may be.
+_LEAST_SCORE = {"hysac": 0.0, "safeclip": -FAR, "classifier": 0.0}
 _USED_BY = {"moderation": "edgesafe moderate", "pose": "edgesafe pose"}
 
 
@@ -102,15 +113,50 @@ class Common:
 
 @dataclass(frozen=True)
 class Manifest(Common):
-    """A checked manifest of a moderation package."""
+    """A checked manifest of a moderation package.
+
+    Attributes:
+        method: ``"hysac"``, ``"safeclip"`` or ``"classifier"``.
+        geometry: Of the embeddings; None for a classifier, which has none.
+        image: None for a package of texts only.
+        text: None for a package of images only.
+        thresholds: By modality.
+        bounds: Root distances by class of the training data; only of hysac.
+        concepts: File with the concept bank; None for a classifier.
+        labels: Of a classifier, in the order of its scores.
+        activation: Of a classifier: what turns its scores into probabilities, ``"softmax"``,
+            ``"sigmoid"`` or ``"none"``.
+        probe: File with the linear probe of a safeclip package; None without one.
+    """
 
     method: str
-    geometry: Geometry
+    geometry: Geometry | None
     image: ImageEncoder | None
     text: TextEncoder | None
     thresholds: Mapping[str, Threshold]
     bounds: Mapping[str, Bounds]
-    concepts: str
+    concepts: str | None
+    labels: tuple[Label, ...] = ()
+    activation: str | None = None
+    probe: str | None = None
+
+    @property
+    def dim(self) -> int:
+        """Numbers in one row of an encoder's first output."""
+        return self.geometry.dim if self.geometry else len(self.labels)
+
+    def lorentz(self) -> Geometry:
+        """Return the geometry of a hyperbolic package.
+
+        Raises:
+            PackageError: It is of another method.
+        """
+        if self.geometry is None or self.geometry.model != "lorentz":
+            raise PackageError(
+                f"{self.identity} is of the method {self.method!r} and has no hyperbolic space: "
+                "a package of the method 'hysac' is needed"
+            )
+        return self.geometry
 
 
 def manifest_digest(fields: Mapping[str, Any]) -> str:
@@ -145,18 +191,27 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     """
     top = read_head(data, where)
     check_kind(top, "moderation", where)
-    _check_keys(top)
+    method = top.one_of("method", *METHODS)
+    _check_keys(top, method)
     encoders = top.fields("encoders")
     encoders.only("image", "text")
+    if method == "classifier":
+        encoders.only("image")
+    outputs = 2 if method == "hysac" else 1
+    classifier = method == "classifier"
+    threshold = partial(read_threshold, low=_LEAST_SCORE[method])
     manifest = Manifest(
         **read_common(top),
-        method=top.text("method"),
-        geometry=read_geometry(top.fields("geometry")),
-        image=read_image(encoders.fields("image")) if "image" in encoders else None,
-        text=read_text(encoders.fields("text")) if "text" in encoders else None,
-        thresholds=read_per_modality(top.fields("thresholds"), read_threshold),
-        bounds=read_bounds(top.fields("bounds")),
-        concepts=read_one_file(top.fields("concepts")),
+        method=method,
+        geometry=None if classifier else read_geometry(top.fields("geometry")),
+        image=read_image(encoders.fields("image"), outputs) if "image" in encoders else None,
+        text=read_text(encoders.fields("text"), outputs) if "text" in encoders else None,
+        thresholds=read_per_modality(top.fields("thresholds"), threshold),
+        bounds=read_bounds(top.fields("bounds")) if method == "hysac" else {},
+        concepts=None if classifier else read_one_file(top.fields("concepts")),
+        labels=read_labels(top) if classifier else (),
+        activation=top.one_of("activation", *ACTIVATIONS) if classifier else None,
+        probe=read_one_file(top.fields("probe")) if "probe" in top else None,
     )
     top.fields("parity").only("image", "text")
     _check_references(manifest, where)
@@ -241,8 +296,17 @@ def check_keys(top: Fields, known: set[str]) -> None:
     top.only(*known - {"raw"}, "format", "kind", *free)
 
 
-def _check_keys(top: Fields) -> None:
-    check_keys(top, set(Manifest.__dataclass_fields__) - {"image", "text"} | {"encoders"})
+_OF_METHOD = {
+    "hysac": {"geometry", "bounds", "concepts"},
+    "safeclip": {"geometry", "concepts", "probe"},
+    "classifier": {"labels", "activation"},
+}
+
+
+def _check_keys(top: Fields, method: str) -> None:
+    known = set(Manifest.__dataclass_fields__) - {"image", "text"} | {"encoders"}
+    special = set().union(*_OF_METHOD.values())
+    check_keys(top, known - special | _OF_METHOD[method])
 
 
 def _name(top: Fields) -> str:
@@ -262,7 +326,11 @@ def _check_references(manifest: Manifest, where: str) -> None:
         extra = sorted(set(getattr(manifest, part)) - there)
         if extra:
             raise PackageError(f"{where}: {part} names {extra}, for which there is no encoder")
-    named = [manifest.concepts, manifest.golden]
+    wanted = {"hysac": "lorentz", "safeclip": "euclidean", "classifier": None}[manifest.method]
+    if (manifest.geometry.model if manifest.geometry else None) != wanted:
+        raise PackageError(f"{where}: geometry.model of the method {manifest.method} is {wanted!r}")
+    named = [manifest.golden]
+    named += [name for name in (manifest.concepts, manifest.probe) if name]
     named += [encoder.file for encoder in encoders.values() if encoder]
     named += [manifest.text.tokenizer] if manifest.text else []
     models = {encoder.file for encoder in encoders.values() if encoder}

@@ -10,17 +10,21 @@ from typing import TypeVar
 from edgesafe.runtime.errors import PackageError
 from edgesafe.runtime.fields import Fields
 from edgesafe.runtime.preprocess import Preprocess
+from edgesafe.runtime.thresholds import FAR as _FAR
+from edgesafe.runtime.thresholds import Rate, Threshold, read_threshold
 
 __all__ = [
     "Bounds",
     "FileEntry",
     "Geometry",
     "ImageEncoder",
+    "Label",
     "Parity",
     "Rate",
     "TextEncoder",
     "Threshold",
     "Weights",
+    "read_threshold",
 ]
 
 CLASSES = ("safe_text", "safe_image", "unsafe_text", "unsafe_image")
@@ -31,8 +35,9 @@ MAX_FILE_BYTES = 2**31 - 1
 MAX_FILES = 64
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_HEX64 = re.compile(r"[0-9a-f]{64}")
-_FAR = 1e3  # no root distance, nor its threshold, is ever this large
+METHODS = ("hysac", "safeclip", "classifier")
+ACTIVATIONS = ("softmax", "sigmoid", "none")
+_MAX_LABELS = 1000
 
 _T = TypeVar("_T")
 
@@ -47,24 +52,47 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The Lorentz model of the embeddings: curvature c > 0, dimension, cone radius K."""
+    """The space of the embeddings.
+
+    Attributes:
+        curvature: c > 0 of the Lorentz model; 0 for flat space, its limit.
+        dim: Numbers of an embedding.
+        min_radius: K of the half aperture; 0 for flat space, which has no cones.
+        model: ``"lorentz"`` or ``"euclidean"``.
+    """
 
     curvature: float
     dim: int
     min_radius: float
+    model: str = "lorentz"
 
 
 @dataclass(frozen=True)
 class ImageEncoder:
-    """``file`` maps ``input``, float32 (batch, 3, H, W), to embedding and root distance."""
+    """``file`` maps ``input``, float32 (batch, 3, H, W), to ``outputs``.
+
+    Attributes:
+        file: The ONNX model.
+        input: Name of its input.
+        outputs: Names: embedding and root distance (hysac), embedding (safeclip), scores of the
+            labels (classifier).
+        opset: Version of the standard ONNX operators.
+        precision: What is computed in.
+        storage: How the weights are stored.
+        preprocess: From a photo to the input, channels first, red first.
+        layout: ``"nchw"``, or ``"nhwc"`` for a model that wants (batch, H, W, 3).
+        channels: ``"rgb"``, or ``"bgr"`` for a model that wants blue first.
+    """
 
     file: str
     input: str
-    outputs: tuple[str, str]
+    outputs: tuple[str, ...]
     opset: int
     precision: str
     storage: str
     preprocess: Preprocess
+    layout: str = "nchw"
+    channels: str = "rgb"
 
 
 @dataclass(frozen=True)
@@ -73,7 +101,7 @@ class TextEncoder:
 
     file: str
     inputs: tuple[str, str]
-    outputs: tuple[str, str]
+    outputs: tuple[str, ...]
     opset: int
     precision: str
     storage: str
@@ -84,37 +112,11 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A share of ``n`` cases, in 0..1, with its confidence interval."""
+class Label:
+    """One class of a classifier, and whether it counts as unsafe."""
 
-    value: float
-    interval: tuple[float, float]
-    n: int
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """The largest root distance that is still safe, and how it was found.
-
-    Attributes:
-        value: The threshold itself.
-        interval: Its confidence interval.
-        confidence: Of all the intervals here, e.g. 0.95.
-        n: Cases that it was chosen on.
-        fpr: Share of safe cases that it flags; None where it was not measured.
-        miss_rate: Share of unsafe cases that it lets pass; None where it was not measured.
-        rule: How it was chosen, for a person.
-        data_sha256: Digest of the scores and labels that it was chosen on.
-    """
-
-    value: float
-    interval: tuple[float, float]
-    confidence: float
-    n: int
-    fpr: Rate | None
-    miss_rate: Rate | None
-    rule: str
-    data_sha256: str
+    name: str
+    unsafe: bool
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,16 @@ def read_files(fields: Fields) -> dict[str, FileEntry]:
         check_file_name(name, fields.where)
         entry = fields.fields(name)
         entry.only("sha256", "size")
-        found[name] = FileEntry(_hex64(entry, "sha256"), entry.integer("size", 0, MAX_FILE_BYTES))
+        found[name] = FileEntry(entry.hex64("sha256"), entry.integer("size", 0, MAX_FILE_BYTES))
     return found
 
 
 def read_geometry(fields: Fields) -> Geometry:
+    model = fields.one_of("model", "lorentz", "euclidean")
+    if model == "euclidean":
+        fields.only("model", "dim")
+        return Geometry(0.0, fields.integer("dim", 1, 65536), 0.0, model)
     fields.only("model", "curvature", "dim", "min_radius")
-    fields.one_of("model", "lorentz")
     return Geometry(
         curvature=fields.number("curvature", 1e-3, 1e3),
         dim=fields.integer("dim", 1, 65536),
@@ -176,16 +181,32 @@ def read_geometry(fields: Fields) -> Geometry:
     )
 
 
-def read_image(fields: Fields) -> ImageEncoder:
-    fields.only("file", "input", "outputs", "opset", "precision", "storage", "preprocess")
+def read_labels(fields: Fields) -> tuple[Label, ...]:
+    items = fields.items("labels")
+    found = []
+    for index, item in enumerate(items):
+        entry = Fields(item, f"{fields.where}: labels[{index}]")
+        entry.only("name", "unsafe")
+        found.append(Label(entry.text("name"), entry.flag("unsafe")))
+    if not 1 <= len(found) <= _MAX_LABELS or len({label.name for label in found}) != len(found):
+        raise fields.fail("labels", f"must be 1 to {_MAX_LABELS} labels of different names")
+    if not any(label.unsafe for label in found):
+        raise fields.fail("labels", "has none that is unsafe: nothing would ever be")
+    return tuple(found)
+
+
+def read_image(fields: Fields, outputs: int = 2) -> ImageEncoder:
+    fields.only(*ImageEncoder.__dataclass_fields__)
     return ImageEncoder(
         file=fields.text("file"),
         input=fields.text("input"),
-        outputs=_pair(fields, "outputs"),
+        outputs=_names(fields, "outputs", outputs),
         opset=fields.integer("opset", 1, 1000),
         precision=fields.text("precision"),
         storage=fields.text("storage"),
         preprocess=read_preprocess(fields.fields("preprocess")),
+        layout=fields.one_of("layout", "nchw", "nhwc") if "layout" in fields else "nchw",
+        channels=fields.one_of("channels", "rgb", "bgr") if "channels" in fields else "rgb",
     )
 
 
@@ -196,7 +217,7 @@ def read_preprocess(fields: Fields) -> Preprocess:
         raise PackageError(f"{fields.where}: {error}") from None
 
 
-def read_text(fields: Fields) -> TextEncoder:
+def read_text(fields: Fields, outputs: int = 2) -> TextEncoder:
     fields.only(
         "file", "inputs", "outputs", "opset", "precision", "storage", "tokenizer", "max_tokens",
         "pad_id", "fixed_length",
@@ -204,7 +225,7 @@ def read_text(fields: Fields) -> TextEncoder:
     return TextEncoder(
         file=fields.text("file"),
         inputs=_pair(fields, "inputs"),
-        outputs=_pair(fields, "outputs"),
+        outputs=_names(fields, "outputs", outputs),
         opset=fields.integer("opset", 1, 1000),
         precision=fields.text("precision"),
         storage=fields.text("storage"),
@@ -212,29 +233,6 @@ def read_text(fields: Fields) -> TextEncoder:
         max_tokens=fields.integer("max_tokens", 4, 65536),
         pad_id=fields.integer("pad_id", 0, 2**31 - 1),
         fixed_length=fields.flag("fixed_length"),
-    )
-
-
-def read_threshold(fields: Fields) -> Threshold:
-    fields.only("value", "interval", "confidence", "n", "fpr", "miss_rate", "rule", "data_sha256")
-    return Threshold(
-        value=fields.number("value", 0.0, _FAR),
-        interval=fields.interval("interval", 0.0, _FAR),
-        confidence=fields.number("confidence", 0.5, 1.0),
-        n=fields.integer("n", 1, 2**53),
-        fpr=read_rate(fields.fields("fpr")) if "fpr" in fields else None,
-        miss_rate=read_rate(fields.fields("miss_rate")) if "miss_rate" in fields else None,
-        rule=fields.text("rule"),
-        data_sha256=_hex64(fields, "data_sha256"),
-    )
-
-
-def read_rate(fields: Fields) -> Rate:
-    fields.only("value", "interval", "n")
-    return Rate(
-        value=fields.number("value", 0.0, 1.0),
-        interval=fields.interval("interval", 0.0, 1.0),
-        n=fields.integer("n", 1, 2**53),
     )
 
 
@@ -279,14 +277,13 @@ def read_one_file(fields: Fields) -> str:
 
 
 def _pair(fields: Fields, name: str) -> tuple[str, str]:
+    first, second = _names(fields, name, 2)
+    return first, second
+
+
+def _names(fields: Fields, name: str, count: int) -> tuple[str, ...]:
     values = fields.texts(name)
-    if len(values) != 2 or values[0] == values[1]:
-        raise fields.fail(name, f"must be two different names, not {list(values)}")
-    return values[0], values[1]
-
-
-def _hex64(fields: Fields, name: str) -> str:
-    value = fields.text(name)
-    if not _HEX64.fullmatch(value):
-        raise fields.fail(name, "must be 64 lower-case hexadecimal digits")
-    return value
+    if len(values) != count or len(set(values)) != count:
+        wanted = "two different names" if count == 2 else "one name"
+        raise fields.fail(name, f"must be {wanted}, not {list(values)}")
+    return values

@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgesafe.runtime.concepts import parse_concepts
 from edgesafe.runtime.encoders import Encoded, ImageRunner, TextRunner, open_image, open_text
 from edgesafe.runtime.errors import UsageError
-from edgesafe.runtime.golden import parse_golden
+from edgesafe.runtime.golden import read_golden
 from edgesafe.runtime.intake import (
     ImageSource,
     Prepared,
@@ -39,6 +38,7 @@ from edgesafe.runtime.intake import (
 from edgesafe.runtime.judge import Judge
 from edgesafe.runtime.manifest import Manifest
 from edgesafe.runtime.package import Package, default_model_path, read_package
+from edgesafe.runtime.scorers import make_scorer
 from edgesafe.runtime.sessions import check_backend
 from edgesafe.runtime.tokenizer import BadText
 from edgesafe.runtime.verdict import Modality, Timings, Verdict
@@ -69,20 +69,14 @@ class Moderator:
         self._lock = threading.Lock()
         self._image: ImageRunner | None = None
         self._text: TextRunner | None = None
-        self._golden = parse_golden(
-            package.files[manifest.golden],
-            manifest.geometry.dim,
-            manifest.image.preprocess if manifest.image else None,
-            str(package.path / manifest.golden),
+        self._golden = read_golden(package)
+        limits = manifest.thresholds
+        self._judge_image = Judge(
+            "image", manifest.identity, limits.get("image"), make_scorer(package, "image")
         )
-        bank = parse_concepts(
-            package.files[manifest.concepts],
-            manifest.geometry,
-            str(package.path / manifest.concepts),
+        self._judge_text = Judge(
+            "text", manifest.identity, limits.get("text"), make_scorer(package, "text")
         )
-        thresholds = {name: entry.value for name, entry in manifest.thresholds.items()}
-        self._judge_image = Judge("image", manifest.identity, thresholds.get("image"), bank)
-        self._judge_text = Judge("text", manifest.identity, thresholds.get("text"), bank)
 
     @classmethod
     def load(
@@ -102,7 +96,8 @@ class Moderator:
             allow_hard_links: See :mod:`edgesafe.runtime.package`.
 
         Raises:
-            PackageError: The package is missing, damaged, edited, or too new.
+            PackageError: The package is missing, damaged, edited, too new, or has nothing to
+                judge with (a safeclip package without a probe).
             UsageError: ``backend`` or ``threads`` is not one.
             BackendError: The backend is not usable on this machine.
             MissingExtraError: ONNX Runtime is not installed.
@@ -181,12 +176,8 @@ class Moderator:
                 runner.encode(windows[at : at + _TEXT_BATCH])
                 for at in range(0, len(windows), _TEXT_BATCH)
             ]
-            encoded = Encoded(
-                np.concatenate([row.embedding for row in rows]),
-                np.concatenate([row.root_distance for row in rows]),
-            )
             ms = Timings(preprocess=elapsed(started, tokenized), infer=elapsed(tokenized))
-            return judge.judge(encoded, ms)
+            return judge.judge(Encoded.join(rows), ms)
         except BadText as error:
             return judge.undecided(error.code, error.detail, Timings(preprocess=elapsed(started)))
         except Exception as error:
@@ -251,7 +242,7 @@ class Moderator:
             started = time.perf_counter()
             try:
                 encoded = runner.encode(np.concatenate([_pixels(item) for item in good]))
-                rows = _split(encoded, [len(_pixels(item)) for item in good])
+                rows = encoded.split([len(_pixels(item)) for item in good])
                 each = elapsed(started) / len(good)
             except Exception:
                 rows = []  # each is tried again by itself, and answers for itself
@@ -309,14 +300,6 @@ class Moderator:
 def _pixels(item: Prepared) -> npt.NDArray[np.float32]:
     assert item.pixels is not None
     return item.pixels
-
-
-def _split(encoded: Encoded, counts: list[int]) -> list[Encoded]:
-    ends = np.cumsum(counts)
-    return [
-        Encoded(encoded.embedding[end - n : end], encoded.root_distance[end - n : end])
-        for n, end in zip(counts, ends, strict=True)
-    ]
 
 
 def _failure(error: Exception) -> tuple[str, str]:

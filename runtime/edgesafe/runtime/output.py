@@ -29,6 +29,7 @@ def as_record(source: str, index: int | None, verdict: Verdict) -> dict[str, Any
         "score": verdict.score,
         "radius": verdict.radius,
         "threshold": verdict.threshold,
+        "probability": verdict.probability,
         "concepts": [{"name": c.name, "score": c.score} for c in verdict.concepts],
         "reason": verdict.reason,
         "package": verdict.package,

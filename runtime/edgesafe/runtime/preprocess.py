@@ -36,6 +36,8 @@ class Preprocess:
         interpolation: The resampling kernel; both are antialiased (Pillow's).
         mean: Per channel (red, green, blue), of pixel values scaled to 0..1.
         std: Per channel, positive.
+        crop_fraction: Above 0, at most 1: below 1 the photo is resized to that much more than
+            (height, width), and the centre is taken; 0.875 is "resize to 256, crop 224".
 
     Raises:
         ValueError: A field is outside its range.
@@ -47,6 +49,7 @@ class Preprocess:
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    crop_fraction: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -66,6 +69,8 @@ class Preprocess:
                 raise ValueError(f"{name} must be three finite numbers, not {values!r}")
         if min(self.std) < 1e-6:
             raise ValueError(f"std must be positive, not {self.std!r}")
+        if not _finite(self.crop_fraction) or not 0.1 <= self.crop_fraction <= 1:
+            raise ValueError(f"crop_fraction must be in 0.1..1, not {self.crop_fraction!r}")
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Preprocess:
@@ -74,9 +79,9 @@ class Preprocess:
         Raises:
             ValueError: A field is missing, unknown, or outside its range.
         """
-        names = set(cls.__dataclass_fields__)
-        if set(fields) != names:
-            wrong = sorted(names ^ set(fields))
+        names = set(cls.__dataclass_fields__) - {"crop_fraction"}
+        if set(fields) - {"crop_fraction"} != names:
+            wrong = sorted(names ^ (set(fields) - {"crop_fraction"}))
             raise ValueError(f"preprocess needs exactly {sorted(names)}; wrong: {wrong}")
         plain = dict(fields)
         for name in ("mean", "std"):
@@ -87,6 +92,7 @@ class Preprocess:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
+        cropped = {"crop_fraction": self.crop_fraction} if self.crop_fraction != 1 else {}
         return {
             "height": self.height,
             "width": self.width,
@@ -94,22 +100,23 @@ class Preprocess:
             "interpolation": self.interpolation,
             "mean": [float(value) for value in self.mean],
             "std": [float(value) for value in self.std],
+            **cropped,
         }
 
     def resize(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize uint8 (H, W, 3) to uint8 (height, width, 3)."""
         rows, columns = rgb.shape[:2]
-        if (rows, columns) == (self.height, self.width):
+        if (rows, columns) == (self.height, self.width) and self.crop_fraction == 1:
             return rgb
         kernel = _FILTERS[self.interpolation]
         image = Image.fromarray(np.ascontiguousarray(rgb))
-        if self.mode == "stretch":
-            return np.asarray(image.resize((self.width, self.height), kernel))
-        covering = self._covering(rows, columns)
-        left = round((covering[0] - self.width) / 2)
-        top = round((covering[1] - self.height) / 2)
-        box = (left, top, left + self.width, top + self.height)
-        return np.asarray(image.resize(covering, kernel).crop(box))
+        size = self._enlarged() if self.mode == "stretch" else self._covering(rows, columns)
+        image = image.resize(size, kernel)
+        if size == (self.width, self.height):
+            return np.asarray(image)
+        left = round((size[0] - self.width) / 2)
+        top = round((size[1] - self.height) / 2)
+        return np.asarray(image.crop((left, top, left + self.width, top + self.height)))
 
     def normalize(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Turn uint8 (..., H, W, 3) into float32 (..., 3, H, W): ``(v / 255 - mean) / std``."""
@@ -126,11 +133,16 @@ class Preprocess:
         """Turn a photo, uint8 (H, W, 3) RGB, into float32 (3, height, width)."""
         return self.normalize(self.resize(rgb))
 
+    def _enlarged(self) -> tuple[int, int]:
+        """Return the (width, height) of which the centre is taken."""
+        return round(self.width / self.crop_fraction), round(self.height / self.crop_fraction)
+
     def _covering(self, rows: int, columns: int) -> tuple[int, int]:
-        """Return the (width, height) that just covers the target, rounded as torchvision does."""
-        if self.height * columns >= self.width * rows:
-            return max(self.width, int(self.height * columns / rows)), self.height
-        return self.width, max(self.height, int(self.width * rows / columns))
+        """Return the (width, height) that just covers it, rounded as torchvision does."""
+        width, height = self._enlarged()
+        if height * columns >= width * rows:
+            return max(width, int(height * columns / rows)), height
+        return width, max(height, int(width * rows / columns))
 
 
 def _finite(value: object) -> bool:

@@ -16,9 +16,10 @@ Reason codes are short and stable, ``detail`` is for a person. Those given by th
 ``bad_text``          not valid Unicode, or the tokenizer gave up
 ``unknown_text``      most of the text is outside the tokenizer's vocabulary
 ``no_threshold``      the package carries no threshold for this modality
+``in_band``           the score lies in the threshold's band, where the package does not decide
 ``inference_failed``  the model could not be run on this input
 ``non_finite_output`` the model answered NaN or infinity
-``inconsistent_output`` the model's two outputs contradict each other
+``inconsistent_output`` what the model answered contradicts itself
 ``out_of_memory``     memory ran out while this item was judged
 ===================== ==========================================================================
 
@@ -57,24 +58,26 @@ class Timings:
 
 @dataclass(frozen=True)
 class ConceptScore:
-    """How well an input fits the entailment cone of one concept.
+    """How well an input fits one concept: its entailment cone, its direction, or a label.
 
     Attributes:
         name: The concept, e.g. ``"knife"``.
         tag: The policy tag it belongs to, e.g. ``"weapon"``.
-        score: In 0..1; 0.5 is the edge of the cone (see ``edgesafe.runtime.concepts``).
-        angle: Exterior angle at the concept, radians in 0..pi.
-        half_aperture: Half the opening of the cone, radians in 0..pi/2.
-        inside: Whether the input lies in the cone.
+        score: In 0..1; 0.5 is the edge of the cone (see ``edgesafe.runtime.concepts``). Of a
+            label its probability.
+        angle: Radians in 0..pi: exterior angle at the concept, in flat space the angle between
+            the two; None for a label.
+        half_aperture: Half the opening of the cone, radians in 0..pi/2; None without cones.
+        inside: Whether the input lies in the cone; None without cones.
         harmless: Whether the concept stands for something that is allowed.
     """
 
     name: str
     tag: str
     score: float
-    angle: float
-    half_aperture: float
-    inside: bool
+    angle: float | None = None
+    half_aperture: float | None = None
+    inside: bool | None = None
     harmless: bool = False
 
 
@@ -84,15 +87,20 @@ class Verdict:
 
     Attributes:
         decision: ``"safe"``, ``"unsafe"`` or ``"undecided"``.
-        score: What is compared with the threshold (the root distance); None where there is none.
+        score: What is compared with the threshold, higher is less safe: the root distance, a
+            probe's logit or a probability, by the method of the package; None where there is none.
         radius: Geodesic distance of the embedding from the root; None where there is none.
-        threshold: The largest score that is safe, of this modality; None where there is none.
+        threshold: The largest score that is safe, of this modality (and of the harmful concept
+            that fits best, where the package says so); None where there is none.
         concepts: The package's concepts, best fit first.
         reason: Why the verdict is ``undecided``, as a code; None for the other two.
         detail: The same for a person.
         modality: ``"image"`` or ``"text"``.
         ms: Milliseconds per stage.
         package: Which package judged, as ``name@release#digest``.
+        probability: Of being unsafe, calibrated; None where the package cannot tell.
+        band: Scores above the first and up to the second number are undecided; None where the
+            threshold alone decides.
 
     Raises:
         ValueError: The fields contradict each other, e.g. a decision that the score does not bear.
@@ -108,13 +116,15 @@ class Verdict:
     modality: Modality
     ms: Timings
     package: str
+    probability: float | None = None
+    band: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a decision that the other fields do not bear."""
         if self.decision == "undecided":
             if not self.reason:
                 raise ValueError("an undecided verdict needs a reason")
-        elif self.reason or self.decision != decide(self.score, self.threshold):
+        elif self.reason or self.decision != decide(self.score, self.threshold, self.band):
             raise ValueError(
                 f"a score of {self.score} against {self.threshold} (reason: {self.reason}) "
                 f"does not bear the decision {self.decision!r}"
@@ -156,16 +166,26 @@ class Verdict:
         )
 
 
-def decide(score: float | None, threshold: float | None) -> Decision:
+def decide(
+    score: float | None, threshold: float | None, band: tuple[float, float] | None = None
+) -> Decision:
     """Compare a score with a threshold: the only place that says ``safe``.
 
     Written so that NaN, infinity and None on either side fall through to ``undecided``.
+
+    Args:
+        score: Higher is less safe.
+        threshold: The largest score that is safe.
+        band: About the threshold; scores above its lower and up to its upper end are undecided.
     """
     if score is None or threshold is None or not math.isfinite(threshold):
         return "undecided"
-    if math.isfinite(score) and score <= threshold:
+    lower, upper = band or (threshold, threshold)
+    if not lower <= threshold <= upper:
+        return "undecided"
+    if math.isfinite(score) and score <= lower:
         return "safe"
-    if math.isfinite(score) and score > threshold:
+    if math.isfinite(score) and score > upper:
         return "unsafe"
     return "undecided"
 
