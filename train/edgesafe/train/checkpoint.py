@@ -21,9 +21,9 @@ from torch import Tensor
 
 from edgesafe.runtime.errors import CheckpointError, EdgesafeError
 from edgesafe.runtime.files import atomic_folder
-from edgesafe.train.encoders.base import build_encoder
+from edgesafe.train.encoders.base import DualEncoder, build_encoder
 from edgesafe.train.lora import merged_state_dict
-from edgesafe.train.model import HyperbolicDualEncoder, Lift
+from edgesafe.train.model import EuclideanDualEncoder, HyperbolicDualEncoder, Lift, SafetyModel
 
 FORMAT = "edgesafe.checkpoint/1"
 MODEL_FILE = "model.safetensors"
@@ -38,8 +38,8 @@ class CheckpointInfo:
     Attributes:
         architecture: What `build_encoder` needs to make the towers.
         preprocess: `edgesafe.runtime.preprocess.Preprocess.to_dict`.
-        geometry: ``model``, ``curvature``, ``dim``, ``min_radius``.
-        method: ``hysac``.
+        geometry: `SafetyModel.geometry`.
+        method: ``hysac``, ``safeclip``, ``clip`` or ``meru``.
         config: The whole training configuration.
         data: ``fingerprint`` and counts of the training data.
         seed: Seed of the run.
@@ -63,19 +63,14 @@ class CheckpointInfo:
     concepts: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
-    def of(cls, model: HyperbolicDualEncoder, **rest: Any) -> CheckpointInfo:
+    def of(cls, model: SafetyModel, **rest: Any) -> CheckpointInfo:
         """Fills in what the model itself knows; ``rest`` are the other attributes."""
         encoder = model.encoder
         known: dict[str, Any] = {
             "architecture": encoder.architecture,
             "preprocess": encoder.preprocess.to_dict(),
             "weights": encoder.weights,
-            "geometry": {
-                "model": "lorentz",
-                "curvature": model.curvature.item(),
-                "dim": encoder.dim,
-                "min_radius": model.min_radius,
-            },
+            "geometry": model.geometry(),
         }
         return cls(**{**known, **rest})
 
@@ -86,7 +81,7 @@ class CheckpointInfo:
 
 def save_checkpoint(
     path: Path | str,
-    model: HyperbolicDualEncoder,
+    model: SafetyModel,
     info: CheckpointInfo,
     *,
     dtype: torch.dtype = torch.float32,
@@ -122,7 +117,7 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(path: Path | str) -> tuple[HyperbolicDualEncoder, CheckpointInfo]:
+def load_checkpoint(path: Path | str) -> tuple[SafetyModel, CheckpointInfo]:
     """Reads a checkpoint.
 
     Returns:
@@ -138,12 +133,9 @@ def load_checkpoint(path: Path | str) -> tuple[HyperbolicDualEncoder, Checkpoint
         encoder = build_encoder(
             info.architecture, pretrained=False, tokenizer_json=_read(folder, TOKENIZER_FILE)
         )
-        min_radius = float(info.geometry["min_radius"])
+        model = _empty(encoder, info.geometry)
     except EdgesafeError as error:
         raise CheckpointError(f"{folder / INFO_FILE}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / INFO_FILE}: geometry.min_radius is missing.") from error
-    model = HyperbolicDualEncoder(encoder, Lift(encoder.dim), min_radius=min_radius)
     try:
         state = load_safetensors(weights)
     except (SafetensorError, ValueError) as error:
@@ -158,6 +150,22 @@ def load_checkpoint(path: Path | str) -> tuple[HyperbolicDualEncoder, Checkpoint
         }
     )
     return model.eval(), info
+
+
+def _empty(encoder: DualEncoder, geometry: Mapping[str, Any]) -> SafetyModel:
+    """The model of a geometry, before its weights are read."""
+    kind = geometry.get("model", "lorentz")
+    if kind == "euclidean":
+        return EuclideanDualEncoder(encoder)
+    if kind != "lorentz":
+        raise CheckpointError(
+            f"geometry.model is {kind!r}; this version knows lorentz and euclidean."
+        )
+    try:
+        min_radius = float(geometry["min_radius"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError("geometry.min_radius is missing.") from error
+    return HyperbolicDualEncoder(encoder, Lift(encoder.dim), min_radius=min_radius)
 
 
 def read_info(path: Path | str) -> CheckpointInfo:
@@ -187,7 +195,7 @@ def _read(folder: Path, name: str) -> bytes:
     except OSError as error:
         raise CheckpointError(
             f"{folder / name} cannot be read ({error.strerror or error}). "
-            "A checkpoint is a folder made by `edgesafe train`."
+            "A checkpoint is a folder made by `edgesafe train` or `edgesafe import`."
         ) from error
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,47 +22,91 @@ def train() -> None:
 train.add_command(pose)
 
 
+_OPTIONS = (
+    click.option(
+        "--config",
+        "config_file",
+        required=True,
+        type=click.Path(path_type=Path),
+        help="TOML or JSON file with what differs from the defaults.",
+    ),
+    click.option(
+        "--data",
+        required=True,
+        type=click.Path(path_type=Path),
+        help="Records (.jsonl, .json, .parquet), or a folder with train.* and val.*.",
+    ),
+    click.option(
+        "--out", required=True, type=click.Path(path_type=Path), help="The checkpoint to write."
+    ),
+    click.option(
+        "--val",
+        "validation",
+        type=click.Path(path_type=Path),
+        help="Validation records; they pick the kept epoch.",
+    ),
+    click.option("--safe-images", multiple=True, help="Path template of safe images, {coco_id}."),
+    click.option("--unsafe-images", multiple=True, help="Path template of unsafe images."),
+    click.option(
+        "--init",
+        type=click.Path(path_type=Path),
+        help="Checkpoint to start from, instead of the pretrained towers.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on where the run that wrote --out stopped."),
+    click.option("--skip-bad", is_flag=True, help="Leave bad records out instead of refusing."),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where to train.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as a line of JSON."),
+)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @train.command()
-@click.option(
-    "--config",
-    "config_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="TOML or JSON file with what differs from the defaults.",
-)
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Records (.jsonl, .json, .parquet), or a folder with train.* and val.*.",
-)
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The checkpoint to write."
-)
-@click.option(
-    "--val",
-    "validation",
-    type=click.Path(path_type=Path),
-    help="Validation records; they pick the kept epoch.",
-)
-@click.option("--safe-images", multiple=True, help="Path template of safe images, {coco_id}.")
-@click.option("--unsafe-images", multiple=True, help="Path template of unsafe images.")
-@click.option(
-    "--init",
-    type=click.Path(path_type=Path),
-    help="Checkpoint to start from, instead of the pretrained towers.",
-)
-@click.option("--resume", is_flag=True, help="Go on where the run that wrote --out stopped.")
-@click.option("--skip-bad", is_flag=True, help="Leave bad records out instead of refusing.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where to train.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as a line of JSON.")
-def hysac(
+@_options
+def hysac(**options: Any) -> None:
+    """Train HySAC on quadruplets of safe and unsafe images and texts.
+
+    Writes the checkpoint OUT, and beside it OUT.run with the log and what --resume needs. Start
+    it under `accelerate launch` or `torchrun` for several devices.
+    """
+    _train("hysac", **options)
+
+
+@train.command()
+@_options
+def safeclip(**options: Any) -> None:
+    """Train Safe-CLIP: unsafe content is redirected to its safe counterpart.
+
+    The same data, options and files as those of `edgesafe train hysac`. The embeddings have no
+    distance from a root: `moderate` judges them with a probe, which `edgesafe calibrate probe`
+    adds to the exported package.
+    """
+    _train("safeclip", **options)
+
+
+@train.command()
+@_options
+def clip(**options: Any) -> None:
+    """Train plain CLIP on the same quadruplets, as a baseline without any safety.
+
+    The same data, options and files as those of `edgesafe train hysac`.
+    """
+    _train("clip", **options)
+
+
+def _train(
+    method: str,
+    *,
     config_file: Path,
     data: Path,
     out: Path,
@@ -73,16 +119,11 @@ def hysac(
     device: str,
     as_json: bool,
 ) -> None:
-    """Train HySAC on quadruplets of safe and unsafe images and texts.
-
-    Writes the checkpoint OUT, and beside it OUT.run with the log and what --resume needs. Start
-    it under `accelerate launch` or `torchrun` for several devices.
-    """
     from torch import distributed as dist
 
     from edgesafe.train import engine
 
-    config = _with_templates(load_config(config_file), safe_images, unsafe_images)
+    config = _with_templates(load_config(config_file, method), safe_images, unsafe_images)
     result = engine.train(
         config,
         data,

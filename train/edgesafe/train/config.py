@@ -1,7 +1,8 @@
 """The configuration of a training run: one frozen dataclass per table of a TOML or JSON file.
 
 Every key has a default here, so a file holds only what differs. The defaults are HySAC's
-(arXiv 2503.12127) where the paper or its code state one. An unknown key is an error that names
+(arXiv 2503.12127) where the paper or its code state one; `METHOD_DEFAULTS` has those of Safe-CLIP
+(arXiv 2311.16254) and of plain CLIP where they are others. An unknown key is an error that names
 the nearest known one: a misspelt option must not train a model with the default instead.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from edgesafe.runtime.errors import UsageError
 from edgesafe.train.encoders.base import LoraSettings, TrainingPlan
 from edgesafe.train.fields import read_file, read_table, require
+from edgesafe.train.loss_config import ClipConfig, LossConfig, SafeClipConfig
 
 
 @dataclass(frozen=True)
@@ -53,66 +55,6 @@ class LiftConfig:
             value = getattr(self, name)
             require(value is None or 0 < value <= 1, f"lift.{name}", "must lie in 0..1, above 0")
         require(self.min_radius > 0, "lift.min_radius", "must be above 0")
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of the terms, table ``[loss]``; T, I are the safe text and image, T*, I* the unsafe.
-
-    Attributes:
-        text_image: Contrastive term of (T, I).
-        unsafe_text_unsafe_image: Contrastive term of (T*, I*).
-        text_unsafe_image: Contrastive term of (T, I*).
-        unsafe_text_image: Contrastive term of (T*, I).
-        entail_safe: T entails I.
-        entail_unsafe: T* entails I*.
-        entail_safety: I entails T*.
-        aperture_scale: eta, multiplier of the half aperture. The paper found a sharp optimum at 1.
-        paper_eps: Whether the cones take the released code's offsets of 1e-5, which also bound
-            the slope of the aperture near its saturation (2900 without them, in float32).
-        normalise: ``sum`` adds the weighted terms, as the paper writes it. ``released`` divides
-            that by the sum of the seven weights and again by 7, as the released code does; AdamW
-            barely notices a constant factor, so this matters only beside the shell term.
-        shell_weight: Weight of the shell term, which is edgesafe's and not the paper's: a smooth
-            ranking loss on the distance from the root, within each modality. 0 leaves it out.
-        shell_image: Share of the shell term that images get.
-        shell_text: Share of the shell term that texts get.
-        shell_margin: Margin by which unsafe items should lie further out than safe ones.
-        shell_temperature: Softness of the hinge.
-        place_weight: Weight of the place term, which is edgesafe's too: where the pixels of the
-            safe image and of its unsafe twin differ, there the hazard is, and the tower's
-            evidence maps should say so. For twins made by compositing; the augmentation must then
-            leave the colours alone. 0 leaves it out.
-        place_difference: Mean absolute difference of the channels, of the pixel range, from which
-            two pixels count as different.
-    """
-
-    text_image: float = 1.0
-    unsafe_text_unsafe_image: float = 1.0
-    text_unsafe_image: float = 1.0
-    unsafe_text_image: float = 1.0
-    entail_safe: float = 1.0
-    entail_unsafe: float = 1.0
-    entail_safety: float = 1.0
-    aperture_scale: float = 1.0
-    paper_eps: bool = False
-    normalise: str = "sum"
-    shell_weight: float = 0.0
-    shell_image: float = 1.0
-    shell_text: float = 1.0
-    shell_margin: float = 0.1
-    shell_temperature: float = 0.05
-    place_weight: float = 0.0
-    place_difference: float = 0.12
-
-    def __post_init__(self) -> None:
-        """Checks the ranges."""
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, float):
-                require(value >= 0, f"loss.{f.name}", "must not be negative")
-        require(self.normalise in ("sum", "released"), "loss.normalise", "must be sum or released")
-        require(self.shell_temperature > 0, "loss.shell_temperature", "must be above 0")
 
 
 @dataclass(frozen=True)
@@ -300,12 +242,26 @@ class Concept:
     safe: bool = False
 
 
+METHOD_TABLES = {"hysac": ("lift", "loss"), "safeclip": ("safeclip",), "clip": ("clip",)}
+"""Method -> the tables that belong to it alone."""
+
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "hysac": {},
+    "safeclip": {
+        "optimiser": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
+        "train": {"batch_size": 128, "epochs": 50},
+    },
+    "clip": {},
+}
+"""Method -> table -> key -> default where it is not HySAC's."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """The whole file.
 
     Attributes:
-        method: ``hysac``.
+        method: ``hysac``, ``safeclip`` or ``clip``.
         seed: Seed of everything drawn at random.
         architecture: ``name`` and the arguments of the encoder's builder; not checked here but
             by that builder.
@@ -317,6 +273,8 @@ class RunConfig:
     lift: LiftConfig = LiftConfig()
     lora: LoraSettings = LoraSettings()
     loss: LossConfig = LossConfig()
+    safeclip: SafeClipConfig = SafeClipConfig()
+    clip: ClipConfig = ClipConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     train: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()
@@ -325,7 +283,21 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Checks what concerns the whole file."""
-        require(self.method == "hysac", "method", "must be hysac")
+        require(self.method in METHOD_TABLES, "method", f"must be {_or(METHOD_TABLES)}")
+        for owner, names in METHOD_TABLES.items():
+            for name in names:
+                # A weight that no term of this method has must not look as if it counted.
+                given = getattr(self, name) != type(getattr(self, name))()
+                require(
+                    owner == self.method or not given,
+                    name,
+                    f"is a table of {owner}; the method is {self.method}",
+                )
+        require(
+            self.method == "hysac" or self.train.selection != "auc",
+            "train.selection",
+            f"must be recall_sum or loss: {self.method} has no distance from a root",
+        )
         require("name" in self.architecture, "architecture.name", "is missing")
 
     @property
@@ -345,16 +317,36 @@ def read_config(data: Mapping[str, Any], where: str = "configuration") -> RunCon
     Raises:
         UsageError: A key is unknown, or a value has the wrong type or range.
     """
+    defaults = METHOD_DEFAULTS.get(str(data.get("method", "hysac")), {})
+    filled = dict(data)
+    for name, table in defaults.items():
+        own = filled.get(name, {})
+        if isinstance(own, Mapping):
+            filled[name] = {**table, **own}
     try:
-        return read_table(RunConfig, data)
+        return read_table(RunConfig, filled)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
 
-def load_config(path: Path | str) -> RunConfig:
+def load_config(path: Path | str, method: str | None = None) -> RunConfig:
     """Reads a ``.toml`` or ``.json`` file.
+
+    Args:
+        path: The file.
+        method: What the file must be for; it is also what a file that names no method is for.
 
     Raises:
         UsageError: The file is missing, is not of its format, or holds a bad key.
     """
-    return read_config(read_file(path), str(path))
+    data = read_file(path)
+    if method is not None and data.setdefault("method", method) != method:
+        raise UsageError(
+            f"{path} is for the method {data['method']!r}: run `edgesafe train {data['method']}`, "
+            f"or name a configuration of {method}."
+        )
+    return read_config(data, str(path))
+
+
+def _or(names: Iterable[str]) -> str:
+    return " or ".join(names)

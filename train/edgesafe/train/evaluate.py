@@ -6,7 +6,7 @@ modules made its embeddings random.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,11 @@ from torch import Tensor, nn
 
 from edgesafe.calib.statistics import auc_between
 from edgesafe.train import lorentz
-from edgesafe.train.config import LossConfig
 from edgesafe.train.data.loader import ImageLoader, TextTable
 from edgesafe.train.data.quadruplets import Quadruplet
 from edgesafe.train.gather import gather_rows, world_size
-from edgesafe.train.losses import Quadruplets, hysac_terms
-from edgesafe.train.model import HyperbolicDualEncoder
+from edgesafe.train.losses import Quadruplets
+from edgesafe.train.model import SafetyModel
 
 _T = TypeVar("_T")
 
@@ -63,7 +62,7 @@ class EncodeSettings:
 
 
 def encode_split(
-    model: HyperbolicDualEncoder,
+    model: SafetyModel,
     records: Sequence[Quadruplet],
     settings: EncodeSettings,
     *,
@@ -82,7 +81,7 @@ def encode_split(
         text_features: Features of a frozen text tower, (texts, d).
 
     Returns:
-        Space parts (N, d), float32 on the CPU; negatives of the records that have one.
+        Embeddings (N, d), float32 on the CPU; negatives of the records that have one.
     """
     paths = list(dict.fromkeys(p for r in records for p in _images(r)))
     captions = list(dict.fromkeys(t for r in records for t in _texts(r)))
@@ -90,10 +89,10 @@ def encode_split(
         images = _encode_images(model, paths, settings)
         if text_features is not None and texts is not None:
             rows = torch.tensor([texts.row(t) for t in captions], device=text_features.device)
-            embedded = model.lift.text(text_features[rows]).float().cpu()
+            embedded = model.place_text(text_features[rows]).float().cpu()
         else:
             features = encode_texts(model, captions, settings)
-            embedded = model.lift.text(features).float().cpu()
+            embedded = model.place_text(features).float().cpu()
     image_row = {path: i for i, path in enumerate(paths)}
     text_row = {text: i for i, text in enumerate(captions)}
     negative_images = [r.negative_image for r in records if r.negative_image]
@@ -108,10 +107,8 @@ def encode_split(
     )
 
 
-def encode_texts(
-    model: HyperbolicDualEncoder, texts: Sequence[str], settings: EncodeSettings
-) -> Tensor:
-    """Features (not lifted) of texts in evaluation mode, (N, d) float32 on the device."""
+def encode_texts(model: SafetyModel, texts: Sequence[str], settings: EncodeSettings) -> Tensor:
+    """Features (not placed) of texts in evaluation mode, (N, d) float32 on the device."""
     ids = model.encoder.token_ids(texts)
     # Rows of like length share a batch, so that little is spent on padding.
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -135,9 +132,12 @@ def encode_texts(
 def metrics(
     embedded: Quadruplets,
     records: Sequence[Quadruplet],
-    curvature: Tensor,
+    curvature: Tensor | None,
 ) -> dict[str, float]:
     """Recalls, AUCs and mean distances from the root.
+
+    Without a curvature the embeddings have length 1 and are ranked by their cosine; there is no
+    root then, and no AUC.
 
     A query counts as a hit where the retrieved item is the same photo or text as its own
     counterpart: data sets use a photo in several records.
@@ -152,6 +152,8 @@ def metrics(
         for k, value in _recalls(embedded, records, curvature, query, pool).items():
             result[f"r{k}/{query}/{pool}"] = value
     result["recall_sum"] = sum(result[f"r1/{query}/{pool}"] for query, pool in RECALL_SUM)
+    if curvature is None:
+        return result
     for modality in ("image", "text"):
         safe = radii(embedded, f"safe_{modality}", curvature)
         unsafe = radii(embedded, f"unsafe_{modality}", curvature)
@@ -170,27 +172,27 @@ def metrics(
 
 def validation_loss(
     embedded: Quadruplets,
-    model: HyperbolicDualEncoder,
-    config: LossConfig,
+    loss: Callable[[Quadruplets, slice], float],
     batch_size: int,
 ) -> float:
-    """Mean loss over batches of the split, in its own order."""
-    lift = model.lift
-    curvature, scale = lift.curvature.detach().cpu(), lift.logit_scale.detach().exp().cpu()
-    total, seen = 0.0, 0
+    """Mean loss over batches of the split, in its own order.
+
+    Args:
+        embedded: The split.
+        loss: `edgesafe.train.objective.Objective.split_loss`: of some rows, and which these are.
+        batch_size: Rows per batch.
+    """
+    total = 0.0
     n = len(embedded.safe_text)
     for start in range(0, n, batch_size):
         part = slice(start, min(start + batch_size, n))
-        size = part.stop - part.start
         batch = Quadruplets(
             **{name: getattr(embedded, name)[part] for name in CLASSES},
             negative_text=embedded.negative_text,
             negative_image=embedded.negative_image,
         )
-        terms = hysac_terms(batch, curvature, scale, config, min_radius=model.min_radius)
-        total += float(terms["loss"]) * size
-        seen += size
-    return total / seen
+        total += loss(batch, part) * (part.stop - part.start)
+    return total / n
 
 
 def class_bounds(embedded: Quadruplets, curvature: Tensor) -> dict[str, dict[str, float]]:
@@ -221,9 +223,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _encode_images(
-    model: HyperbolicDualEncoder, paths: Sequence[Path], settings: EncodeSettings
-) -> Tensor:
+def _encode_images(model: SafetyModel, paths: Sequence[Path], settings: EncodeSettings) -> Tensor:
     loader = ImageLoader(
         model.encoder.preprocess,
         workers=settings.workers,
@@ -234,7 +234,7 @@ def _encode_images(
     for pixels in loader.batches(_share(list(paths))):
         with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bf16):
             features = model.encoder.image(pixels.to(settings.device, non_blocking=True))
-        parts.append(model.lift.image(features).float())
+        parts.append(model.place_image(features).float())
     return gather_rows(torch.cat(parts)).cpu()
 
 
@@ -251,7 +251,7 @@ def _share(items: list[_T]) -> list[_T]:
 def _recalls(
     embedded: Quadruplets,
     records: Sequence[Quadruplet],
-    curvature: Tensor,
+    curvature: Tensor | None,
     query: str,
     pool: str,
 ) -> dict[int, float]:
@@ -264,9 +264,10 @@ def _recalls(
     first = torch.tensor([place[name] for name in number])
     items = items[first]
     hits = {k: 0 for k in RANKS}
-    c = curvature.detach().cpu()
+    c = None if curvature is None else curvature.detach().cpu()
     for start in range(0, len(queries), CHUNK):
-        distances = lorentz.pairwise_distance(queries[start : start + CHUNK], items, c)
+        some = queries[start : start + CHUNK]
+        distances = -some @ items.T if c is None else lorentz.pairwise_distance(some, items, c)
         ranked = distances.topk(min(max(RANKS), len(items)), largest=False).indices
         match = ranked == own[start : start + CHUNK, None]
         for k in RANKS:

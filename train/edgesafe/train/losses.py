@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgesafe.train import lorentz
-from edgesafe.train.config import LossConfig
+from edgesafe.train.loss_config import LossConfig
 
 CONTRASTIVE = (
     "text_image",

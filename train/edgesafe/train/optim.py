@@ -10,15 +10,15 @@ from torch import nn
 
 from edgesafe.runtime.errors import UsageError
 from edgesafe.train.config import RunConfig
-from edgesafe.train.model import HyperbolicDualEncoder
+from edgesafe.train.model import HyperbolicDualEncoder, SafetyModel
 
 
-def prepare(model: HyperbolicDualEncoder, config: RunConfig) -> list[dict[str, Any]]:
+def prepare(model: SafetyModel, config: RunConfig) -> list[dict[str, Any]]:
     """Freezes what does not learn and groups what does.
 
     Returns:
         AdamW's parameter groups with ``names`` and ``lr_scale``: matrices with weight decay;
-        biases, norms and the scalars of the lift without.
+        biases, norms and the scalars of the geometry without.
 
     Raises:
         UsageError: Nothing learns.
@@ -30,10 +30,13 @@ def prepare(model: HyperbolicDualEncoder, config: RunConfig) -> list[dict[str, A
         vectors = [(f"encoder.{n}", p) for n, p in group.named if p.ndim < 2]
         groups.append(_group(matrices, decay, group.lr_scale))
         groups.append(_group(vectors, 0.0, group.lr_scale))
-    groups.append(_group(_lift_parameters(model, config), 0.0, config.lift.lr_scale))
+    groups.append(_group(_scalar_parameters(model, config), 0.0, config.lift.lr_scale))
     groups = [group for group in groups if group["params"]]
     if not groups:
-        raise UsageError("nothing learns: train.image and train.text are frozen and so is [lift].")
+        raise UsageError(
+            "nothing learns: train.image and train.text are frozen and so are the scalars of the "
+            "geometry."
+        )
     return groups
 
 
@@ -61,9 +64,14 @@ def set_lr(optimiser: torch.optim.Optimizer, factor: float, config: RunConfig) -
         group["lr"] = config.optimiser.lr * group["lr_scale"] * factor
 
 
-def _lift_parameters(
-    model: HyperbolicDualEncoder, config: RunConfig
-) -> list[tuple[str, nn.Parameter]]:
+def _scalar_parameters(model: SafetyModel, config: RunConfig) -> list[tuple[str, nn.Parameter]]:
+    if not isinstance(model, HyperbolicDualEncoder):
+        # Safe-CLIP's temperature is a constant.
+        learns_temperature = config.method == "clip" and config.clip.learn_temperature
+        named = [(n, p) for n, p in model.named_parameters(recurse=False)]
+        for _, parameter in named:
+            parameter.requires_grad_(learns_temperature)
+        return named if learns_temperature else []
     lift, settings = model.lift, config.lift
     learns = {
         "visual_alpha": settings.learn_scales,

@@ -10,7 +10,6 @@ import contextlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +22,6 @@ from edgesafe.train.config import RunConfig
 from edgesafe.train.data.loader import Batch, TextTable, TrainingLoader
 from edgesafe.train.data.quadruplets import QuadrupletSet
 from edgesafe.train.data.sampler import batches_of_epoch
-from edgesafe.train.encoders.base import build_encoder
 from edgesafe.train.evaluate import (
     EncodeSettings,
     class_bounds,
@@ -33,9 +31,13 @@ from edgesafe.train.evaluate import (
     validation_loss,
 )
 from edgesafe.train.log import Mean, RunLog
-from edgesafe.train.model import HyperbolicDualEncoder, Lift
-from edgesafe.train.objective import HysacObjective
-from edgesafe.train.state import Identity, Place, frozen_digest, restore_state, save_state
+from edgesafe.train.methods import (
+    build_model,
+    build_objective,
+    build_reference,
+    fixed_digest,
+)
+from edgesafe.train.state import Identity, Place, restore_state, save_state
 from edgesafe.train.stop import GO_ON, INTERRUPTED, TIME_UP, Watch
 
 
@@ -103,7 +105,9 @@ class Run:
         )
         # Every process builds the same model, then draws its own dropout.
         torch.manual_seed(config.seed)
-        self.model, self.initial = _build(config, init)
+        self.model, self.initial = build_model(config, init)
+        # Before adapters are put into the towers: the copy must be of the towers alone.
+        self.reference = build_reference(self.model, config)
         self.groups = optim.prepare(self.model, config)
         self.model.to(self.device)
         if config.train.channels_last:
@@ -113,14 +117,16 @@ class Run:
         records = (*training.records, *(held_out.records if held_out else ()))
         self.texts = TextTable.of(records, self.model.encoder)
         self.text_features = self._cached_texts()
-        objective = HysacObjective(
+        if self.reference is not None:
+            self._settle_reference()
+        self.terms = build_objective(
             self.model,
-            config.loss,
+            self.reference,
+            config,
             bf16=self.encode.bf16,
-            channels_last=config.train.channels_last,
             text_features=self.text_features,
         )
-        self.objective: torch.nn.Module = accelerator.prepare_model(objective)
+        self.objective: torch.nn.Module = accelerator.prepare_model(self.terms)
         self.loader = TrainingLoader(
             training.records,
             self.model.encoder,
@@ -133,7 +139,7 @@ class Run:
         self.identity = Identity(
             config=config.to_dict(),
             data=training.fingerprint,
-            frozen=frozen_digest(self.model),
+            frozen=fixed_digest(self.model, self.reference),
             processes=self.processes,
         )
         self.place = Place()
@@ -252,7 +258,7 @@ class Run:
             mean.add({"gradient_norm": norm})
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self.model.lift.clamp_()
+        self.model.clamp_()
         self.place.step += 1
         self.place.batch += len(group)
         self.log.advance()
@@ -273,19 +279,19 @@ class Run:
             text_features=self.text_features,
         )
         found = metrics(embedded, self.held_out.records, self.model.curvature)
+        self.terms.prepare_split(self.held_out.records, self.encode)
         found["loss"] = validation_loss(
-            embedded, self.model, self.config.loss, settings.batch_size * self.processes
+            embedded, self.terms.split_loss, settings.batch_size * self.processes
         )
         value = self._agreed(found[settings.selection])
         best = self.place.best
         sign = -1 if settings.selection == "loss" else 1
         better = best is None or sign * value > sign * best
         self.log.write("validation", self.place.step, found, epoch=self.place.epoch, kept=better)
-        self.log.say(
-            f"epoch {self.place.epoch}: recall_sum {found['recall_sum']:.3f}, "
-            f"auc image {found['auc_image']:.3f} text {found['auc_text']:.3f}, "
-            f"loss {found['loss']:.4f}{' (kept)' if better else ''}"
-        )
+        told = f"epoch {self.place.epoch}: recall_sum {found['recall_sum']:.3f}, "
+        if "auc" in found:
+            told += f"auc image {found['auc_image']:.3f} text {found['auc_text']:.3f}, "
+        self.log.say(f"{told}loss {found['loss']:.4f}{' (kept)' if better else ''}")
         if better:
             self.place.best, self.place.stale, self.kept = value, 0, found
             self._keep()
@@ -318,6 +324,9 @@ class Run:
         if not (self.out / INFO_FILE).exists():
             return
         model, info = load_checkpoint(self.out)
+        self.kept = {k: v for k, v in info.metrics.items() if k not in ("step", "epoch")}
+        if model.curvature is None:
+            return  # there is no root to be far from
         model.to(self.device)
         records = list(self.training.records)
         limit = self.config.train.bounds_records
@@ -327,7 +336,6 @@ class Run:
             records = [records[int(i)] for i in chosen]
         embedded = encode_split(model, records, self.encode)
         bounds = class_bounds(embedded, model.curvature)
-        self.kept = {k: v for k, v in info.metrics.items() if k not in ("step", "epoch")}
         if self.accelerator.is_main_process:
             fields = {**info.__dict__, "bounds": bounds}
             save_checkpoint(self.out, model, CheckpointInfo(**fields))
@@ -355,6 +363,14 @@ class Run:
             return None
         return encode_texts(self.model, self.texts.texts, self.encode)
 
+    def _settle_reference(self) -> None:
+        assert self.reference is not None
+        self.reference.to(self.device)
+        if self.config.train.channels_last:
+            self.reference.model.encoder.image.to(memory_format=torch.channels_last)
+        if self.config.train.cache_frozen_text:
+            self.reference.remember_texts(self.training.records, self.texts, self.encode)
+
     def _agreed(self, value: float) -> float:
         """The first process's value, so that rounding cannot split the processes' decisions."""
         if self.processes == 1:
@@ -364,13 +380,9 @@ class Run:
         return float(shared[0])
 
     def _log_training(self, window: Mean) -> None:
-        lift = self.model.lift
         values = {name: float(value) for name, value in window.values().items()}
         values["lr_factor"] = optim.lr_factor(self.place.step - 1, self.total, self.config)
-        values["curvature"] = lift.curvature.item()
-        values["visual_scale"] = lift.visual_alpha.exp().item()
-        values["textual_scale"] = lift.textual_alpha.exp().item()
-        values["logit_scale"] = lift.logit_scale.exp().item()
+        values |= self.model.scalars()
         seconds = self.already + self.watch.seconds
         self.log.write(
             "train", self.place.step, values, epoch=self.place.epoch, seconds=round(seconds, 2)
@@ -411,40 +423,6 @@ class Run:
             for rank, row in enumerate(gathered.cpu()):
                 every[f"{name}/{rank}"] = row.clone()
         return every
-
-
-def _build(
-    config: RunConfig, init: Path | None
-) -> tuple[HyperbolicDualEncoder, dict[str, Any] | None]:
-    """The model at its start, and what a checkpoint that it came from had been trained on."""
-    if init is not None:
-        model, info = load_checkpoint(init)
-        differing = {
-            key
-            for key, value in config.architecture.items()
-            if info.architecture.get(key, value) != value
-        }
-        if differing:
-            raise UsageError(
-                f"--init {init} is another architecture: {', '.join(sorted(differing))} differ "
-                "from the configuration's."
-            )
-        model.min_radius = config.lift.min_radius
-        return model, {
-            "data": info.data.get("fingerprint"),
-            "seed": info.seed,
-            "step": info.metrics.get("step"),
-        }
-    encoder = build_encoder(config.architecture)
-    settings = config.lift
-    lift = Lift(
-        encoder.dim,
-        curvature=settings.curvature,
-        temperature=settings.temperature,
-        visual_scale=settings.visual_scale,
-        textual_scale=settings.textual_scale,
-    )
-    return HyperbolicDualEncoder(encoder, lift, min_radius=settings.min_radius), None
 
 
 def _wants_bf16(config: RunConfig, device: torch.device) -> bool:
