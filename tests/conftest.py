@@ -20,6 +20,8 @@ from edgesafe.runtime.package import write_package
 from edgesafe.runtime.preprocess import Preprocess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The backend of a test is ONNX Runtime, also where OpenVINO is installed.
+os.environ["EDGESAFE_BACKEND_TRIAL"] = "0"
 
 CURVATURE = 1.0
 DIM = 8
@@ -112,9 +114,8 @@ def text_model() -> bytes:
 def _model(
     nodes: list[Any], last: str, values: dict[str, Any], inputs: dict[str, tuple[str, list[Any]]]
 ) -> bytes:
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper
 
-    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
     nodes = [
         *nodes,
         helper.make_node("Identity", [last], ["embedding"]),
@@ -123,19 +124,72 @@ def _model(
         helper.make_node("Mul", ["radius", "wrong"], ["root_distance"]),
     ]
     values = {**values, "row": np.array([1], np.int64)}
+    return _graph(nodes, values, inputs, {"embedding": DIM, "root_distance": 0})
+
+
+def _graph(
+    nodes: list[Any],
+    values: dict[str, Any],
+    inputs: dict[str, tuple[str, list[Any]]],
+    outputs: dict[str, int],
+) -> bytes:
+    """A model whose outputs have so many numbers a row, 0 for a plain number."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(n, kinds[k], shape) for n, (k, shape) in inputs.items()],
         [
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIM]),
-            helper.make_tensor_value_info("root_distance", TensorProto.FLOAT, ["batch"]),
+            helper.make_tensor_value_info(
+                n, TensorProto.FLOAT, ["batch", width] if width else ["batch"]
+            )
+            for n, width in outputs.items()
         ],
         [numpy_helper.from_array(value, name) for name, value in values.items()],
     )
     opset = [helper.make_opsetid("", 18)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=9)
     return bytes(model.SerializeToString())
+
+
+def flat_image_model() -> bytes:
+    """Mean colour -> embedding of unit length."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "half"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "half"], ["colour"]),
+        helper.make_node("MatMul", ["colour", "weight"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["sum"]),
+        helper.make_node("LpNormalization", ["sum"], ["embedding"], axis=1),
+    ]
+    values = {
+        "axes": np.array([2, 3], np.int64),
+        "half": np.array(0.5, np.float32),
+        "weight": IMAGE_WEIGHT,
+        "bias": BIAS,
+    }
+    return _graph(nodes, values, {"pixels": ("float32", ["batch", 3, 16, 16])}, {"embedding": DIM})
+
+
+def classifier_model(*, blue_first: bool = False) -> bytes:
+    """Mean colour -> logits of green, red and blue; channels last on demand."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        helper.make_node("MatMul", ["mean", "weight"], ["scores"]),
+    ]
+    # Pixels arrive in -1..1; of the channels the model makes green, red, blue.
+    weight = np.zeros((3, 3), np.float32)
+    for label, channel in enumerate((1, 0, 2)):
+        weight[2 - channel if blue_first else channel, label] = 3.0
+    axes, shape = ([1, 2], [16, 16, 3]) if blue_first else ([2, 3], [3, 16, 16])
+    values = {"axes": np.array(axes, np.int64), "weight": weight}
+    return _graph(nodes, values, {"pixels": ("float32", ["batch", *shape])}, {"scores": 3})
 
 
 def tokenizer_json() -> bytes:
@@ -166,23 +220,37 @@ def _answer(embedding: Any) -> dict[str, Any]:
     }
 
 
-def _golden() -> bytes:
+def _golden_image(answer: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """A picture of all colours; ``answer`` is given its mean colour in 0..1."""
     rgb = np.zeros((20, 30, 3), np.uint8)
     rgb[..., 0] = np.arange(30) * 8
     rgb[..., 1] = np.arange(20)[:, None] * 12
     stream = io.BytesIO()
     Image.fromarray(rgb).save(stream, "PNG")
     tensor = PREPROCESS(rgb)
-    colour = tensor.mean(axis=(1, 2)) / 2 + 0.5
-    image = {
+    return {
         "png": base64.b64encode(stream.getvalue()).decode(),
         "pixels_sample": sample_pixels(tensor),
-        **_answer(colour @ IMAGE_WEIGHT + BIAS),
+        **answer(tensor.mean(axis=(1, 2)) / 2 + 0.5),
     }
+
+
+def _golden() -> bytes:
+    image = _golden_image(lambda colour: _answer(colour @ IMAGE_WEIGHT + BIAS))
     ids = [2, 4, 5, 6, 4, 7, 3]
     text = {"text": "a photo of a dog", "input_ids": ids, **_answer(TABLE[ids].max(axis=0))}
     tolerances = {"pixels": 0.02, "embedding": 0.01, "root_distance": 0.001}
     return json.dumps({"tolerances": tolerances, "image": [image], "text": [text]}).encode()
+
+
+def _flat_golden(answer: Callable[[Any], Any]) -> bytes:
+    image = _golden_image(lambda colour: {"embedding": [float(v) for v in answer(colour)]})
+    tolerances = {"pixels": 0.02, "embedding": 0.01}
+    return json.dumps({"tolerances": tolerances, "image": [image], "text": []}).encode()
+
+
+def _unit(vector: Any) -> Any:
+    return vector / np.linalg.norm(vector)
 
 
 def _concepts() -> bytes:
@@ -266,6 +334,56 @@ def tiny_parts() -> Callable[[], Parts]:
         "ATTRIBUTION.txt": b"nobody\n",
     }
     return lambda: (copy.deepcopy(fields), dict(files))
+
+
+@pytest.fixture(scope="session")
+def flat_parts(tiny_parts: Callable[[], Parts]) -> Callable[[], Parts]:
+    """Parts of a package of the method safeclip: images only, with a probe for red."""
+
+    def parts() -> Parts:
+        fields, files = tiny_parts()
+        fields |= {"name": "flat", "method": "safeclip", "probe": {"file": "probe.json"}}
+        fields["geometry"] = {"model": "euclidean", "dim": DIM}
+        fields["encoders"]["image"]["outputs"] = ["embedding"]
+        for part in ("encoders", "thresholds"):
+            del fields[part]["text"]
+        fields["parity"] = {}
+        del fields["bounds"]
+        probe = {"weights": [2.0] + [0.0] * (DIM - 1), "bias": -1.0}
+        golden = _flat_golden(lambda colour: _unit(colour @ IMAGE_WEIGHT + BIAS))
+        return fields, {
+            "image.onnx": flat_image_model(),
+            "concepts.json": files["concepts.json"],
+            "probe.json": json.dumps({"image": probe}).encode(),
+            "golden.json": golden,
+        }
+
+    return parts
+
+
+@pytest.fixture(scope="session")
+def classifier_parts(tiny_parts: Callable[[], Parts]) -> Callable[..., Parts]:
+    """Parts of a classifier of green, red (unsafe) and blue; ``blue_first`` wants nhwc and bgr."""
+
+    def parts(*, blue_first: bool = False) -> Parts:
+        fields, _ = tiny_parts()
+        fields |= {"name": "colours", "method": "classifier", "activation": "softmax"}
+        fields["labels"] = [{"name": n, "unsafe": n == "red"} for n in ("green", "red", "blue")]
+        fields["encoders"]["image"]["outputs"] = ["scores"]
+        if blue_first:
+            fields["encoders"]["image"] |= {"layout": "nhwc", "channels": "bgr"}
+        for part in ("encoders", "thresholds"):
+            del fields[part]["text"]
+        for name in ("geometry", "bounds", "concepts"):
+            del fields[name]
+        fields["parity"] = {}
+        golden = _flat_golden(lambda colour: (colour * 2 - 1)[[1, 0, 2]] * 3)
+        return fields, {
+            "image.onnx": classifier_model(blue_first=blue_first),
+            "golden.json": golden,
+        }
+
+    return parts
 
 
 @pytest.fixture(scope="session")
