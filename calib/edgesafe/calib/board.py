@@ -45,12 +45,17 @@ class MarkerBoard:
         side: Side of a marker with its black border, mm.
         border_bits: Width of the black border in cells.
         markers: All of them.
+        squares: (x, y) of the middles of black squares without a code, ``pitch`` wide: a ChArUco
+            board has them.
+        correctable: Wrong cells of a code that may be mended; None: as many as the codes allow.
     """
 
     pitch: float
     side: float
     border_bits: int
     markers: tuple[Marker, ...]
+    squares: tuple[tuple[float, float], ...] = ()
+    correctable: int | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> MarkerBoard:
@@ -88,14 +93,23 @@ class MarkerBoard:
     @property
     def half(self) -> float:
         """Half the side of the square that holds the board and its white rim, mm."""
-        furthest = max(max(abs(value) for value in marker.centre) for marker in self.markers)
-        return furthest + self.pitch / 2
+        centres = [*(marker.centre for marker in self.markers), *self.squares]
+        return max(abs(value) for centre in centres for value in centre) + self.pitch / 2
 
     @property
     def free_half(self) -> float:
         """Half the side of the largest centred square without ink, mm; 0 where there is none."""
-        nearest = min(max(abs(value) for value in marker.centre) for marker in self.markers)
+        centres = [*(marker.centre for marker in self.markers), *self.squares]
+        nearest = min(max(abs(value) for value in centre) for centre in centres)
         return max(0.0, nearest - self.pitch / 2)
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """(n, 4, 3) corners of the markers, mm: top left, top right, bottom right, bottom left."""
+        h = self.side / 2
+        square = np.array([[-h, -h, 0], [h, -h, 0], [h, h, 0], [-h, h, 0]])
+        middles = np.array([[*marker.centre, 0.0] for marker in self.markers])
+        return np.asarray(middles[:, None] + square)
 
     def draw(self, px_per_mm: float) -> NDArray[np.float32]:
         """Return how white the board is, (n, n) in 0..1, n = 2 ``half`` ``px_per_mm``.
@@ -106,20 +120,28 @@ class MarkerBoard:
 
         size = max(1, round(2 * self.half * px_per_mm))
         board = np.ones((size, size), np.float32)
+        for centre in self.squares:
+            board[self._place(centre, self.pitch, px_per_mm)] = 0
         for marker in self.markers:
             cells = np.pad(marker.bits.astype(np.float32), self.border_bits)
-            low = [
-                round((value - self.side / 2 + self.half) * px_per_mm) for value in marker.centre
-            ]
-            high = [
-                round((value + self.side / 2 + self.half) * px_per_mm) for value in marker.centre
-            ]
-            shape = (max(1, high[0] - low[0]), max(1, high[1] - low[1]))
+            rows, columns = self._place(marker.centre, self.side, px_per_mm)
+            shape = (columns.stop - columns.start, rows.stop - rows.start)
             ink = cv2.resize(cells, shape, interpolation=cv2.INTER_AREA)
             if min(shape) > len(cells):
                 ink = cv2.resize(cells, shape, interpolation=cv2.INTER_NEAREST)
-            board[low[1] : low[1] + shape[1], low[0] : low[0] + shape[0]] = ink
+            board[rows, columns] = ink
         return board
+
+    def _place(
+        self, centre: tuple[float, float], side: float, px_per_mm: float
+    ) -> tuple[slice, slice]:
+        """Return rows and columns of a square in the drawn board."""
+        low = [round((value - side / 2 + self.half) * px_per_mm) for value in centre]
+        high = [round((value + side / 2 + self.half) * px_per_mm) for value in centre]
+        columns, rows = (
+            slice(start, max(start + 1, end)) for start, end in zip(low, high, strict=True)
+        )
+        return rows, columns
 
 
 def _marker(value: Any, cells: int, where: str) -> Marker:

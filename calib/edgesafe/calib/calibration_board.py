@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgesafe.runtime.errors import UsageError
 
-__all__ = ["CalibrationBoard", "Corners"]
+__all__ = ["CalibrationBoard", "Corners", "dictionary_name"]
 
 Array = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ class CalibrationBoard:
             rows,
             square,
             float(match["marker"]),
-            _dictionary(match["dictionary"] or "DICT_4X4_50"),
+            dictionary_name(match["dictionary"] or "DICT_4X4_50"),
         )
         if not 0 < board.marker < square:
             raise UsageError(f"board {text!r}: a marker must be smaller than its square")
@@ -124,7 +124,7 @@ class CalibrationBoard:
         else:
             side = round(self.square * px_per_mm)
             size = (self.columns * side, self.rows * side)
-            squares = np.asarray(self._charuco().generateImage(size), np.uint8)
+            squares = np.asarray(self.opencv().generateImage(size), np.uint8)
             origin = 0.0
         picture = cv2.copyMakeBorder(
             squares, side, side, side, side, cv2.BORDER_CONSTANT, value=[255]
@@ -149,7 +149,7 @@ class CalibrationBoard:
     def _find_charuco(self, grey: NDArray[np.uint8]) -> Corners | None:
         import cv2
 
-        board = self._charuco()
+        board = self.opencv()
         image, ids, _, _ = cv2.aruco.CharucoDetector(board).detectBoard(grey)
         if ids is None or len(ids) < _FEWEST_CORNERS:
             return None
@@ -159,7 +159,12 @@ class CalibrationBoard:
         # Corners of a single row or column do not span a plane.
         return found if min(np.ptp(found.board, axis=0)[:2]) > 0 else None
 
-    def _charuco(self) -> Any:
+    def opencv(self) -> Any:
+        """Return the ChArUco board as an object of OpenCV.
+
+        Raises:
+            UsageError: Its dictionary has not that many markers.
+        """
         import cv2
 
         dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, self.dictionary))
@@ -194,7 +199,12 @@ def _refined(grey: NDArray[np.uint8], image: NDArray[np.float32]) -> Array:
     return np.asarray(refined, np.float64).reshape(-1, 2)
 
 
-def _dictionary(name: str) -> str:
+def dictionary_name(name: str) -> str:
+    """Return a dictionary's name as OpenCV writes it; ``4x4_50`` is DICT_4X4_50.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
     import cv2
 
     names = sorted(known for known in dir(cv2.aruco) if known.startswith("DICT_"))
