@@ -44,6 +44,9 @@ def test_the_plain_form_comes_back() -> None:
         {"mean": "abc"},
         {"std": [0.5, 0.5, 0.0]},
         {"std": [0.5, "0.5", 0.5]},
+        {"crop_fraction": 0.0},
+        {"crop_fraction": 1.5},
+        {"crop_fraction": "0.9"},
         {"extra": 1},
     ],
 )
@@ -103,3 +106,13 @@ def test_crop_is_what_clip_does() -> None:
 def test_a_photo_of_the_right_size_is_left_alone() -> None:
     photo = _noise(32, 48)
     np.testing.assert_array_equal(Preprocess.from_dict(FIELDS).resize(photo), photo)
+
+
+@pytest.mark.parametrize("mode", ["stretch", "crop"])
+def test_a_crop_fraction_takes_the_centre_of_a_larger_copy(mode: str) -> None:
+    fields = {**FIELDS, "height": 28, "width": 42, "mode": mode}
+    cropped = Preprocess.from_dict({**fields, "crop_fraction": 0.875})
+    assert Preprocess.from_dict(cropped.to_dict()) == cropped
+    whole = Preprocess.from_dict({**fields, "height": 32, "width": 48})
+    photo = _noise(60, 80)
+    np.testing.assert_array_equal(cropped.resize(photo), whole.resize(photo)[2:30, 3:45])
