@@ -41,8 +41,13 @@ def canonical_json(obj: Any) -> bytes:
     return text.encode("utf-8")
 
 
-def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
+def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o666) -> None:
     """Write ``data`` to ``path`` so that a crash leaves the old file or the new one, whole.
+
+    Args:
+        path: The file; its folder must be there.
+        data: All of its content.
+        mode: Permissions of the file, less those that the umask takes away.
 
     Raises:
         OSError: The disk is full, the folder is missing or not writable; ``path`` is untouched.
@@ -50,7 +55,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(path)
     temporary = _beside(target)
     try:
-        _write_synced(temporary, data)
+        _write_synced(temporary, data, mode)
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
@@ -118,9 +123,9 @@ def _beside(target: Path, kind: str = "tmp") -> Path:
     return target.parent / f".{target.name}.{kind}-{secrets.token_hex(6)}"
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: bytes, mode: int) -> None:
     # O_EXCL: never write through a link that somebody put in our way.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

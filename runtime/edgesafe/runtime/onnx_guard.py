@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from edgesafe.runtime.errors import PackageError
 
-__all__ = ["PATHS", "guard_model"]
+__all__ = ["PATHS", "guard_model", "wire_fields"]
 
 PATHS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -61,7 +61,7 @@ def guard_model(model: bytes, where: str) -> None:
             kind, start, end, depth = waiting.pop()
             if depth > _DEEPEST:
                 raise ValueError("nested too deeply")
-            for number, at, until in _fields(view, start, end):
+            for number, _, at, until in wire_fields(view, start, end):
                 inner = PATHS[kind].get(number)
                 if inner is not None:
                     waiting.append((inner, at, until, depth + 1))
@@ -85,9 +85,18 @@ def _external(where: str) -> PackageError:
     )
 
 
-def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (number, start, end) of the value of each field of the message in ``view[at:end]``."""
+def wire_fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Walk over the fields of the protobuf message in ``view[at:end]``.
+
+    Yields:
+        The number of a field, where it begins, where its value begins, and where both end.
+
+    Raises:
+        ValueError: The bytes are not a message.
+        IndexError: Likewise.
+    """
     while at < end:
+        begin = at
         key, at = _varint(view, at, end)
         wire = key & 7
         if wire == 0:
@@ -102,7 +111,7 @@ def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int
             raise ValueError(f"wire type {wire}")
         if at > end:
             raise ValueError("a field is longer than its message")
-        yield key >> 3, start, at
+        yield key >> 3, begin, start, at
 
 
 def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
