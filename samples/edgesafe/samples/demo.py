@@ -93,7 +93,8 @@ def demo(
     from edgesafe.runtime.files import atomic_write
 
     photos = read_photos(data or sample_photos().parent)
-    moderator = Moderator.load(model)
+    # Not "auto": its trial of backends takes longer than the demo.
+    moderator = Moderator.load(model, backend="cpu")
     manifest = moderator.manifest
     # Opening a model belongs to no photo: keep it out of the times shown.
     moderator.prepare("image")

@@ -57,7 +57,7 @@ def demo_poses(model: Path | None, data: Path | None) -> PoseReport | None:
             click.echo()
             return None
     folder = data or sample_photos().parent / FRAMES
-    estimator = PoseEstimator.load(model)
+    estimator = PoseEstimator.load(model, backend="cpu")
     way = DETECTOR if estimator.has_detector else TRUTH
     click.echo(f"poses, in {'the boxes of the detector' if way == DETECTOR else 'true boxes'}:")
     click.echo(_HEADER)
