@@ -23,7 +23,7 @@ import numpy.typing as npt
 from edgesafe.runtime.errors import SourceError
 from edgesafe.runtime.gate import Refused, decode_image, read_image_file
 from edgesafe.runtime.manifest_pose import PoseObject
-from edgesafe.runtime.pose.crop import RoiCrop, crop_image
+from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.detector import Letterbox, find_boxes
 from edgesafe.runtime.pose.estimator import PoseEstimator
 from edgesafe.runtime.pose.fit import Fit, fit_pose
@@ -127,9 +127,9 @@ def bench_regions(
         x, y = random.uniform(0, (width - side, height - side))
         roi = RoiCrop.from_box((x, y, side, side), spec.roi_scale, spec.size)
         marks = [(time.perf_counter(), time.process_time())]
-        crop = crop_image(frame, roi)
+        crops = runner.crops(frame, [roi])
         marks.append((time.perf_counter(), time.process_time()))
-        outputs = {name: value[0] for name, value in runner.run(crop[None], [object_id]).items()}
+        outputs = {name: value[0] for name, value in runner.look(crops, [object_id]).items()}
         marks.append((time.perf_counter(), time.process_time()))
         outputs = _answer(outputs, entry, roi, camera, random)
         begin = time.perf_counter(), time.process_time()

@@ -13,6 +13,7 @@ from edgesafe.export.graph import MAXIMUM_OPSET, MINIMUM_OPSET
 from edgesafe.export.pose import export_pose_package
 from edgesafe.export.pose_report import pose_summary, pose_table, read_pose_options
 from edgesafe.export.storage import STORAGES, Storage
+from edgesafe.export.trt.options import trt_options
 from edgesafe.runtime.errors import EdgesafeError, UsageError
 from edgesafe.runtime.fields import Fields, parse_json
 from edgesafe.train.pose.checkpoint import is_pose_checkpoint
@@ -24,7 +25,7 @@ _CARD_KEYS = ("intended_use", "limits")
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Package to make.")
+@click.option("--out", type=click.Path(path_type=Path), help="Package to make.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32"]),
@@ -50,6 +51,12 @@ _CARD_KEYS = ("intended_use", "limits")
     "--storage",
     type=click.Choice(["fp32", "fp16", "int8"]),
     help="Of a pose checkpoint: how the weights of its networks are stored.  [default: fp32]",
+)
+@click.option(
+    "--views",
+    type=click.Choice(["1", "5"]),
+    help="Of a pose checkpoint: looks at each region whose votes are averaged; five cost five times "
+    "the time and bring accuracy.  [default: 1]",
 )
 @click.option("--name", help="Of the package.  [default: the name of its folder]")
 @click.option(
@@ -87,13 +94,15 @@ _CARD_KEYS = ("intended_use", "limits")
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing package.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+@trt_options
 def export(
     checkpoint: Path,
-    out: Path,
+    out: Path | None,
     precision: str,
     image_storage: Storage,
     text_storage: Storage,
     storage: Storage | None,
+    views: str | None,
     name: str | None,
     release: int | None,
     thresholds: Path | None,
@@ -111,6 +120,8 @@ def export(
     it, before it takes its name.
     """
     del precision  # the only choice there is
+    if out is None:
+        raise UsageError("--out DIR is needed: the package to make")
     if is_pose_checkpoint(checkpoint):
         if thresholds is not None or (image_storage, text_storage) != ("fp32", "fp32"):
             raise UsageError(
@@ -123,6 +134,7 @@ def export(
             name=name,
             release=release,
             storage=storage or "fp32",
+            views=int(views or 1),
             opset=opset,
             photos=photos,
             overwrite=overwrite,
@@ -132,9 +144,9 @@ def export(
         )
         click.echo(json.dumps(pose_summary(posed)) if as_json else pose_table(posed))
         return
-    if storage is not None or gates is not None:
+    if storage is not None or gates is not None or views is not None:
         raise UsageError(
-            "--storage and --gates are of pose checkpoints; this one takes --image-storage, "
+            "--storage, --views and --gates are of pose checkpoints; this one takes --image-storage, "
             "--text-storage and --thresholds."
         )
     card_fields = _read(card, _CARD_KEYS)

@@ -49,6 +49,7 @@ class PoseExportOptions:
         release: Rising number; None for 1, or one more than that of the package it replaces.
         storage: How the weights are stored.
         opset: Of the standard ONNX operators, 18 to 22.
+        views: Looks at each region, 1 or 5; more than one for vote heads only.
         gates: Those of the manifest that differ from the defaults.
         weights: ``licence``, ``origin`` and ``notice`` where they differ from the checkpoint's.
         intended_use: For a person.
@@ -61,6 +62,7 @@ class PoseExportOptions:
     release: int | None = None
     storage: Storage = "fp32"
     opset: int = MINIMUM_OPSET
+    views: int = 1
     gates: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, Any] = field(default_factory=dict)
     intended_use: str = "6D pose of the objects that it was trained on, in colour pictures."
@@ -281,6 +283,8 @@ def _manifest(
         if info.kind == "roi":
             size = int(info.architecture["size"])
             own = {"head": info.architecture["head"], "size": size, **info.options}
+            if own["head"] == "vote":
+                own["views"] = options.views
             networks.append({**common, **own})
         else:
             place = {key: info.preprocess[key] for key in ("width", "height")}

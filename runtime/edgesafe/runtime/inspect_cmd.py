@@ -178,6 +178,7 @@ def _pose_package(package: PosePackage) -> Iterator[Section]:
                 ("opset", str(network.opset)),
                 ("head", network.head),
                 ("input", f"{network.size} x {network.size} pixels, {network.roi_scale:g} x box"),
+                ("looks", f"{network.views} per region"),
                 *_parity(manifest, network.file),
             ],
         )

@@ -25,6 +25,7 @@ from edgesafe.runtime.manifest import (
     read_head,
 )
 from edgesafe.runtime.manifest_parts import read_preprocess
+from edgesafe.runtime.pose.views import COUNTS
 from edgesafe.runtime.preprocess import Preprocess
 
 __all__ = [
@@ -103,6 +104,7 @@ class PoseNetwork:
         size: Side of the crop, pixels.
         stride: Crop pixels per cell of its mask.
         roi_scale: Side of the square crop over the longer side of the object's box.
+        views: Crops per region whose votes are averaged, see :mod:`edgesafe.runtime.pose.views`.
         opset: Of ONNX.
         precision: Of its arithmetic.
         storage: Of its weights.
@@ -115,6 +117,7 @@ class PoseNetwork:
     size: int
     stride: int
     roi_scale: float
+    views: int
     opset: int
     precision: str
     storage: str
@@ -280,8 +283,8 @@ def _continuous(fields: Fields) -> tuple[ContinuousSymmetry, ...]:
 
 def _network(fields: Fields) -> PoseNetwork:
     fields.only(
-        "file", "head", "objects", "size", "stride", "roi_scale", "opset", "precision", "storage",
-        "preprocess",
+        "file", "head", "objects", "size", "stride", "roi_scale", "views", "opset", "precision",
+        "storage", "preprocess",
     )  # fmt: skip
     head: Head = "vote" if fields.one_of("head", "vote", "direct") == "vote" else "direct"
     size = fields.integer("size", 16, _MAX_SIDE)
@@ -289,8 +292,18 @@ def _network(fields: Fields) -> PoseNetwork:
         head=head,
         size=size,
         roi_scale=fields.number("roi_scale", 0.5, 10.0),
+        views=_views(fields, head),
         **_model(fields, size, size),
     )
+
+
+def _views(fields: Fields, head: Head) -> int:
+    if "views" not in fields:
+        return 1
+    views = fields.integer("views", 1, max(COUNTS))
+    if views not in COUNTS or (views > 1 and head != "vote"):
+        raise fields.fail("views", f"must be one of {list(COUNTS)}, and 1 for the direct head")
+    return views
 
 
 def _detector(fields: Fields) -> DetectorSpec:

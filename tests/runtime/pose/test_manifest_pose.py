@@ -84,6 +84,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("networks.0.size", 120, "size of the input"),
     ("networks.0.stride", 7, "divide"),
     ("networks.0.roi_scale", 0, "roi_scale"),
+    ("networks.0.views", 2, "views"),
     ("networks.0.file", "other.onnx", "not listed"),
     ("networks.0.file", "golden.json", "two purposes"),
     ("networks.0.preprocess", {}, "preprocess"),

@@ -36,7 +36,7 @@ from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.intake import elapsed
 from edgesafe.runtime.manifest_pose import PoseManifest, PoseObject
 from edgesafe.runtime.package import PosePackage, default_model_path, read_pose_package
-from edgesafe.runtime.pose.crop import RoiCrop, crop_image
+from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.detector import Detection, Letterbox, find_boxes
 from edgesafe.runtime.pose.fit import Fit, fit_pose
 from edgesafe.runtime.pose.golden import parse_pose_golden
@@ -264,10 +264,10 @@ class PoseEstimator:
             for region in regions
             if region.box is not None
         ]
-        crops = np.stack([crop_image(frame, roi) for roi in rois])
+        crops = runner.crops(frame, rois)
         cropped = time.perf_counter()
         try:
-            outputs = runner.run(crops, [region.entry.id for region in regions])
+            outputs = runner.look(crops, [region.entry.id for region in regions])
         except Exception as error:  # whatever the backend raises
             failed = Refused("inference_failed", f"{spec.file}: {error}")
             return [self._refuse(region, failed) for region in regions]

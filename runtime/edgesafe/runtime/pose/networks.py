@@ -16,7 +16,9 @@ from edgesafe.runtime.errors import PackageError
 from edgesafe.runtime.gate import Refused, decode_image
 from edgesafe.runtime.manifest_pose import DetectorSpec, PoseNetwork
 from edgesafe.runtime.package import PosePackage
+from edgesafe.runtime.pose.crop import RoiCrop, crop_image
 from edgesafe.runtime.pose.golden import GoldenPair, PoseGolden
+from edgesafe.runtime.pose.views import merge_views, views_of
 from edgesafe.runtime.sessions import Session, open_session
 
 __all__ = ["DetectorRunner", "PoseRunner", "open_detector", "open_network"]
@@ -34,6 +36,22 @@ class PoseRunner:
     spec: PoseNetwork
     session: Session
     keypoints: int
+
+    def crops(self, frame: Pixels, rois: Sequence[RoiCrop]) -> Pixels:
+        """Cut the looks at each region out of a frame: uint8 (B * views, S, S, 3)."""
+        looks = [view for roi in rois for view in views_of(roi, self.spec.views)]
+        return np.stack([crop_image(frame, look) for look in looks])
+
+    def look(self, crops: Pixels, object_ids: Sequence[int]) -> dict[str, Floats]:
+        """Run on what :meth:`crops` cut out; the outputs as of :meth:`run`, one per region.
+
+        Raises:
+            ValueError: An output has another shape than the format says.
+            Exception: Whatever the backend raises.
+        """
+        count = self.spec.views
+        found = self.run(crops, [number for number in object_ids for _ in range(count)])
+        return merge_views(found, self.spec.size, count)
 
     def run(self, crops: Pixels, object_ids: Sequence[int]) -> dict[str, Floats]:
         """Run on crops uint8 (B, S, S, 3); returns the outputs by name, batch first.
