@@ -55,8 +55,8 @@ _CARD_KEYS = ("intended_use", "limits")
 @click.option(
     "--views",
     type=click.Choice(["1", "5"]),
-    help="Of a pose checkpoint: looks at each region whose votes are averaged; five cost five times "
-    "the time and bring accuracy.  [default: 1]",
+    help="Of a pose checkpoint: looks at each region whose votes are averaged; five take five "
+    "times as long and bring accuracy.  [default: 1]",
 )
 @click.option("--name", help="Of the package.  [default: the name of its folder]")
 @click.option(
@@ -146,8 +146,8 @@ def export(
         return
     if storage is not None or gates is not None or views is not None:
         raise UsageError(
-            "--storage, --views and --gates are of pose checkpoints; this one takes --image-storage, "
-            "--text-storage and --thresholds."
+            "--storage, --views and --gates are of pose checkpoints; this one takes "
+            "--image-storage, --text-storage and --thresholds."
         )
     card_fields = _read(card, _CARD_KEYS)
     chosen: dict[str, Any] = {}
