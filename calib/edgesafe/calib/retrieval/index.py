@@ -207,6 +207,12 @@ class Index:
         with _as_data_error():
             return decode_item(data, where)
 
+    def point(self, row: int) -> NDArray[np.float64]:
+        """The point of a row, (dim,)."""
+        s = int(np.searchsorted(self._starts, row, side="right")) - 1
+        stored = self._vectors[s][row - self._starts[s]]
+        return np.asarray(stored[: self.space.dim], np.float64)
+
     def ids(self) -> dict[str, tuple[int, str]]:
         """Id to (row, SHA-256 of the content), of all items that can be found."""
         items = ((row, self.item(row)) for row in np.flatnonzero(self.alive).tolist())
@@ -223,7 +229,7 @@ class Index:
         ):
             for (name, _, digest), part in zip(segment.files.values(), parts, strict=True):
                 flat = np.ascontiguousarray(part).view(np.uint8).reshape(-1)
-                if hashlib.sha256(flat).hexdigest() != digest:
+                if hashlib.sha256(flat.data).hexdigest() != digest:
                     raise DataError(f"{self.path / name} does not match its SHA-256: {_MEND}")
 
     def _column(self, name: str, values: int) -> NDArray[np.uint8]:
@@ -270,6 +276,11 @@ class IndexWriter:
     def pending(self) -> int:
         """Items added since the last commit."""
         return len(self._items)
+
+    @property
+    def replacing(self) -> int:
+        """How many of these take the place of others."""
+        return sum(item.id in self._known for item in self._items)
 
     def has(self, item_id: str, sha256: str) -> bool:
         """Whether an item is there already, with this very content."""
