@@ -96,7 +96,7 @@ def detect(root: Path = Path("/")) -> Platform:
 
 
 def refusals(
-    platform: Platform,
+    platform: Platform | None,
     tensorrt: Version | None,
     *,
     precisions: dict[str, str],
@@ -109,7 +109,7 @@ def refusals(
     """Return why a build is not possible, each with what to do; empty where it is.
 
     Args:
-        platform: The machine.
+        platform: The machine; None where it is not known yet (where a bundle is made).
         tensorrt: Version of TensorRT; None where it is not known (a dry run without it).
         precisions: Network to what its graph computes in.
         dynamic: Networks whose profile leaves a dimension open.
@@ -123,10 +123,11 @@ def refusals(
         found.append(
             f"TensorRT {_text(tensorrt)} is too old: {_text(MINIMUM_TENSORRT)} or later is needed"
         )
-    found += _jetpack_refusals(platform, tensorrt)
+    if platform is not None:
+        found += _jetpack_refusals(platform, tensorrt)
     if hardware_compatible is not None:
         first = _LEVELS[hardware_compatible]
-        if platform.jetpack is not None:
+        if platform is not None and platform.jetpack is not None:
             found.append(
                 "hardware-compatible engines do not exist on JetPack: leave the option away and "
                 "build on each kind of board"
@@ -168,15 +169,15 @@ def _jetpack_refusals(platform: Platform, tensorrt: Version | None) -> list[str]
 
 
 def _dla_refusals(
-    platform: Platform,
+    platform: Platform | None,
     tensorrt: Version | None,
     precisions: dict[str, str],
     dynamic: tuple[str, ...],
 ) -> list[str]:
     found: list[str] = []
-    if "thor" in platform.board:
+    if platform is not None and "thor" in platform.board:
         found.append("Jetson Thor has no DLA: leave --dla away")
-    elif not any(_has_dla(platform, tensorrt, row) for row in DLA_PLATFORMS):
+    elif platform is not None and not any(_has_dla(platform, tensorrt, row) for row in DLA_PLATFORMS):
         found.append(
             f"there is no DLA here ({platform}"
             + (f", TensorRT {_text(tensorrt)}" if tensorrt else "")
