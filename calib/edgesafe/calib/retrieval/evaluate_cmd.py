@@ -137,7 +137,7 @@ def retrieval(
         if bounds:
             ends = ", ".join(f"{name} {value:.3f}" for name, value in bounds.items())
             click.echo(f"redirected ({traversal}) to {quantile}: {ends}")
-        click.echo("\n".join(tables({embedder.manifest.name: rows})))
+        click.echo("\n".join(tables({"this package": rows})))
 
 
 def embed_quadruplets(
