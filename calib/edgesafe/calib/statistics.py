@@ -32,9 +32,15 @@ from edgesafe.runtime.manifest import Rate, Threshold
 
 __all__ = [
     "auc_between",
+    "binomial_at_least",
     "bootstrap_interval",
+    "check_share",
     "clopper_pearson",
+    "finite_scores",
+    "quantile_interval",
+    "rate_of",
     "roc_auc",
+    "scores_digest",
     "threshold_at_fpr",
     "threshold_under_fpr",
 ]
@@ -52,7 +58,7 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         DataError: The shapes differ, a score is not finite, or one class is absent.
     """
-    values = _finite(scores, "scores")
+    values = finite_scores(scores, "scores")
     positive = np.asarray(labels).astype(bool)
     if positive.shape != values.shape:
         raise DataError(f"{values.size} scores but {positive.size} labels: one label per score")
@@ -90,7 +96,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     Raises:
         UsageError: ``k`` is not in 0..n, or ``confidence`` is not inside (0, 1).
     """
-    _check_share(confidence, "confidence")
+    check_share(confidence, "confidence")
     if not 0 <= k <= n:
         raise UsageError(f"{k} events in {n} trials: k must be in 0..n")
     tail = (1 - confidence) / 2
@@ -122,7 +128,7 @@ def bootstrap_interval(
         UsageError: ``confidence`` or ``repeats`` make no sense.
         DataError: A sample is empty.
     """
-    _check_share(confidence, "confidence")
+    check_share(confidence, "confidence")
     if repeats < 1 or not samples:
         raise UsageError("the bootstrap needs at least one sample and one repeat")
     arrays = [np.asarray(sample) for sample in samples]
@@ -168,16 +174,16 @@ def threshold_at_fpr(
     """
     if not 0 <= max_fpr < 1:
         raise UsageError(f"max_fpr is {max_fpr}: it must be at least 0 and below 1")
-    _check_share(confidence, "confidence")
-    safe = np.sort(_finite(safe_scores, "safe scores"))
-    unsafe = np.sort(_finite(unsafe_scores, "unsafe scores"))
+    check_share(confidence, "confidence")
+    safe = np.sort(finite_scores(safe_scores, "safe scores"))
+    unsafe = np.sort(finite_scores(unsafe_scores, "unsafe scores"))
     if safe.size == 0 or unsafe.size == 0:
         raise DataError("a threshold needs at least one safe and one unsafe score")
     # Ties count against us, so the tied run as a whole must fit: nothing above index n-1-allowed.
     # The epsilon keeps 0.05 * 100 at 5 where the product comes out a hair below it.
     allowed = math.floor(max_fpr * safe.size + 1e-9)
     value = float(safe[safe.size - 1 - allowed])
-    interval, open_sides = _quantile_interval(safe, 1 - max_fpr, confidence)
+    interval, open_sides = quantile_interval(safe, 1 - max_fpr, confidence)
     rule = (
         f"smallest threshold that flags at most {max_fpr:g} of the safe scores; interval of the"
         f" {1 - max_fpr:g} quantile by order statistics"
@@ -189,10 +195,10 @@ def threshold_at_fpr(
         interval=interval,
         confidence=confidence,
         n=safe.size + unsafe.size,
-        fpr=_rate(int((safe > value).sum()), safe.size, confidence),
-        miss_rate=_rate(int((unsafe <= value).sum()), unsafe.size, confidence),
+        fpr=rate_of(int((safe > value).sum()), safe.size, confidence),
+        miss_rate=rate_of(int((unsafe <= value).sum()), unsafe.size, confidence),
         rule=rule,
-        data_sha256=sha256_hex(canonical_json({"safe": safe.tolist(), "unsafe": unsafe.tolist()})),
+        data_sha256=scores_digest(safe, unsafe),
     )
 
 
@@ -211,7 +217,10 @@ def threshold_under_fpr(
     Args and raises: see `threshold_at_fpr`.
     """
     least = threshold_at_fpr(safe_scores, unsafe_scores, max_fpr, confidence)
-    safe, unsafe = _finite(safe_scores, "safe scores"), _finite(unsafe_scores, "unsafe scores")
+    safe, unsafe = (
+        finite_scores(safe_scores, "safe scores"),
+        finite_scores(unsafe_scores, "unsafe scores"),
+    )
 
     def choose(safe: Array, unsafe: Array) -> float:
         safe, unsafe = np.sort(safe), np.sort(unsafe)
@@ -229,8 +238,8 @@ def threshold_under_fpr(
         least,
         value=value,
         interval=bootstrap_interval(choose, safe, unsafe, confidence=confidence, repeats=1000),
-        fpr=_rate(int((safe > value).sum()), safe.size, confidence),
-        miss_rate=_rate(int((unsafe <= value).sum()), unsafe.size, confidence),
+        fpr=rate_of(int((safe > value).sum()), safe.size, confidence),
+        miss_rate=rate_of(int((unsafe <= value).sum()), unsafe.size, confidence),
         rule=(
             f"best balanced accuracy among thresholds that flag at most {max_fpr:g} of the safe"
             " scores; interval by bootstrap"
@@ -238,7 +247,7 @@ def threshold_under_fpr(
     )
 
 
-def _quantile_interval(
+def quantile_interval(
     ordered: Array, q: float, confidence: float
 ) -> tuple[tuple[float, float], list[str]]:
     """Bound the q-quantile between two order statistics, each side with half of the risk.
@@ -251,23 +260,35 @@ def _quantile_interval(
     tail = (1 - confidence) / 2
     # P(B >= i) falls with i, so both ends are found by bisection.
     ranks = range(1, n + 1)
-    low = bisect_left(ranks, True, key=lambda i: _at_least(i, n, q) < 1 - tail)
-    high = 1 + bisect_left(ranks, True, key=lambda i: _at_least(i, n, q) <= tail)
+    low = bisect_left(ranks, True, key=lambda i: binomial_at_least(i, n, q) < 1 - tail)
+    high = 1 + bisect_left(ranks, True, key=lambda i: binomial_at_least(i, n, q) <= tail)
     open_sides = ["below"] * (low == 0) + ["above"] * (high > n)
     bounds = (float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1]))
     return bounds, open_sides
 
 
-def _at_least(i: int, n: int, q: float) -> float:
+def binomial_at_least(i: int, n: int, q: float) -> float:
     """Return P(Binomial(n, q) >= i) for 1 <= i <= n."""
     return regularized_beta(q, i, n - i + 1)
 
 
-def _rate(k: int, n: int, confidence: float) -> Rate:
+def rate_of(k: int, n: int, confidence: float) -> Rate:
+    """Return the share of ``k`` in ``n`` cases with its `clopper_pearson` interval."""
     return Rate(value=k / n, interval=clopper_pearson(k, n, confidence), n=n)
 
 
-def _finite(scores: ArrayLike, what: str) -> Array:
+def scores_digest(safe: ArrayLike, unsafe: ArrayLike) -> str:
+    """Return the digest of scores and labels that a threshold states; the order does not count."""
+    ordered = {"safe": np.sort(np.asarray(safe)), "unsafe": np.sort(np.asarray(unsafe))}
+    return sha256_hex(canonical_json({name: scores.tolist() for name, scores in ordered.items()}))
+
+
+def finite_scores(scores: ArrayLike, what: str) -> Array:
+    """Return the scores as float64 (n,).
+
+    Raises:
+        DataError: They have another shape, or one is not finite.
+    """
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1:
         raise DataError(f"{what} have shape {values.shape}: pass one number per item")
@@ -276,6 +297,11 @@ def _finite(scores: ArrayLike, what: str) -> Array:
     return values
 
 
-def _check_share(value: float, name: str) -> None:
+def check_share(value: float, name: str) -> None:
+    """Refuse what is not inside (0, 1).
+
+    Raises:
+        UsageError: It is not.
+    """
     if not 0 < value < 1:
         raise UsageError(f"{name} is {value}: it must lie between 0 and 1")

@@ -38,7 +38,7 @@ from edgesafe.runtime.intake import (
 from edgesafe.runtime.judge import Judge
 from edgesafe.runtime.manifest import Manifest
 from edgesafe.runtime.package import Package, default_model_path, read_package
-from edgesafe.runtime.scorers import make_scorer
+from edgesafe.runtime.scorers import make_scorer, no_probe
 from edgesafe.runtime.sessions import check_backend
 from edgesafe.runtime.tokenizer import BadText
 from edgesafe.runtime.verdict import Modality, Timings, Verdict
@@ -276,6 +276,8 @@ class Moderator:
     def _images(self) -> ImageRunner:
         with self._lock:
             if self._image is None:
+                if self._judge_image.scorer is None and self.manifest.image:
+                    raise no_probe(self._package, "image")
                 self._image = open_image(
                     self._package, self._golden, backend=self._backend, threads=self._threads
                 )
@@ -285,6 +287,8 @@ class Moderator:
     def _texts(self) -> TextRunner:
         with self._lock:
             if self._text is None:
+                if self._judge_text.scorer is None and self.manifest.text:
+                    raise no_probe(self._package, "text")
                 self._text = open_text(
                     self._package, self._golden, backend=self._backend, threads=self._threads
                 )

@@ -28,7 +28,16 @@ from edgesafe.runtime.package import Package
 from edgesafe.runtime.probe import Probe, parse_probe
 from edgesafe.runtime.verdict import ConceptScore, Modality
 
-__all__ = ["BadOutput", "Labels", "ProbeLogit", "RootDistance", "Scored", "Scorer", "make_scorer"]
+__all__ = [
+    "BadOutput",
+    "Labels",
+    "ProbeLogit",
+    "RootDistance",
+    "Scored",
+    "Scorer",
+    "make_scorer",
+    "no_probe",
+]
 
 # float32 sums over a thousand dimensions stay well below this.
 _LARGEST_CONTRADICTION = 1e-3
@@ -177,21 +186,32 @@ class Labels:
 
 
 def make_scorer(package: Package, modality: Modality) -> Scorer | None:
-    """Build what scores one modality; None where the package has no encoder for it.
+    """Build what scores one modality; None where the package has no encoder or no probe for it.
 
     Raises:
-        PackageError: The package cannot judge (its message says what would let it), or one of its
-            files is not as the format says.
+        PackageError: The package has no probe at all (the message says how to add one), or one of
+            its files is not as the format says.
     """
     manifest = package.manifest
     if getattr(manifest, modality) is None:
         return None
     scorer = _of_method(package, modality)
+    if scorer is None:
+        return None
     _check_concepts(manifest.thresholds.get(modality), scorer, f"{package.path}: {modality}")
     return scorer
 
 
-def _of_method(package: Package, modality: Modality) -> Scorer:
+def no_probe(package: Package, modality: Modality) -> PackageError:
+    """Return the error for a modality that the package cannot score."""
+    return PackageError(
+        f"{package.path} is of the method 'safeclip', whose embeddings have no radius, and holds "
+        f"no probe for {modality}s, so that it cannot judge; add one: "
+        f"edgesafe calibrate probe DATA --model {package.path} --out PKG2"
+    )
+
+
+def _of_method(package: Package, modality: Modality) -> Scorer | None:
     manifest = package.manifest
     if manifest.method == "classifier":
         return Labels(manifest.labels, manifest.activation or "none")
@@ -202,12 +222,13 @@ def _of_method(package: Package, modality: Modality) -> Scorer:
     if manifest.probe is not None:
         where = str(package.path / manifest.probe)
         probes = parse_probe(package.files[manifest.probe], manifest.dim, where)
+    for name in probes:
+        if getattr(manifest, name) is None:
+            raise PackageError(f"{package.path} has a probe for {name}s and no encoder of them")
+    if not probes:
+        raise no_probe(package, modality)
     if modality not in probes:
-        raise PackageError(
-            f"{package.path} is of the method 'safeclip', whose embeddings have no radius, and "
-            f"holds no probe for {modality}s, so that it cannot judge; add one: edgesafe calibrate "
-            f"probe DATA --model {package.path} --out PKG2"
-        )
+        return None
     return ProbeLogit(probes[modality], bank)
 
 
