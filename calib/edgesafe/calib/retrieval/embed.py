@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgesafe.calib.retrieval.index import Index, Origin
 from edgesafe.calib.retrieval.vectors import Space
 from edgesafe.runtime import lorentz
+from edgesafe.runtime.concepts import ConceptBank, read_bank
 from edgesafe.runtime.encoders import Encoded, ImageRunner, TextRunner, open_image, open_text
 from edgesafe.runtime.errors import PackageError, SourceError, UsageError
 from edgesafe.runtime.files import canonical_json, sha256_hex
@@ -108,6 +109,15 @@ class Embedder:
     def manifest(self) -> Manifest:
         """What the package says about itself."""
         return self._package.manifest
+
+    @cached_property
+    def bank(self) -> ConceptBank:
+        """The package's concepts.
+
+        Raises:
+            PackageError: Not as the format says.
+        """
+        return read_bank(self._package)
 
     @property
     def origin(self) -> Origin:
