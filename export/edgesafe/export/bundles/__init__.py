@@ -1,0 +1,10 @@
+"""What goes beside a package: model repositories of servers, bills of material, model cards.
+
+* ``triton``: a Triton model repository; ``pbtxt`` writes its ``config.pbtxt``.
+* ``deepstream``: configurations of Gst-nvinfer.
+* ``sbom``: a CycloneDX bill of materials.
+* ``model_card``: what the manifest says, as a page for people.
+* ``options``: the options of ``edgesafe export``.
+
+Each is made from a verified package alone, so it can be made again for any package.
+"""
