@@ -6,6 +6,7 @@ import ctypes
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from edgesafe.runtime.errors import ExportError
@@ -27,16 +28,29 @@ def why_not_here() -> str | None:
     return None
 
 
-def build_here(bundle: Path) -> None:
+def build_here(bundle: Path, progress: Callable[[str], None]) -> None:
     """Run the build script of a bundle, which also checks the engines.
 
+    Args:
+        bundle: Its folder.
+        progress: Called with every line that the script prints.
+
     Raises:
-        ExportError: It fails; its own messages went to standard error.
+        ExportError: It fails.
     """
     # In a process of its own: a builder may take the process with it.
-    done = subprocess.run([sys.executable, str(bundle / "build_engine.py")], stdout=sys.stderr)
-    if done.returncode:
+    with subprocess.Popen(
+        [sys.executable, str(bundle / "build_engine.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            progress(line.rstrip())
+    if process.returncode:
         raise ExportError(
             f"the engines could not be built or do not answer as they must (status "
-            f"{done.returncode}, see above); the bundle {bundle} is whole"
+            f"{process.returncode}, see above); the bundle {bundle} is whole"
         )

@@ -47,7 +47,9 @@ def golden_archive(network: Network, function: bytes) -> tuple[bytes, dict[str, 
     for index, feed in enumerate(network.golden):
         answers = session.run(network.outputs, feed)
         if not all(np.isfinite(answer).all() for answer in answers):
-            raise ExportError(f"the network {network.name} does not answer its golden input {index}")
+            raise ExportError(
+                f"the network {network.name} does not answer its golden input {index}"
+            )
         arrays.update({f"in:{name}:{index}": value for name, value in feed.items()})
         named = zip(network.outputs, answers, strict=True)
         arrays.update({f"out:{name}:{index}": value for name, value in named})

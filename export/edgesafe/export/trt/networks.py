@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,12 +92,11 @@ def _of_moderation(package: Package) -> list[Network]:
     manifest = package.manifest
     # The answers are not needed here: engines are compared with all the numbers of an output.
     golden = parse_json(package.files[manifest.golden], manifest.golden)
-    found = []
+    found: list[Network] = []
+    feeds: list[Arrays]
     if manifest.image is not None:
         pixels = [_picture(entry["png"]) for entry in golden.value.get("image", ())]
-        feeds = [
-            {manifest.image.input: manifest.image.preprocess(rgb)[None]} for rgb in pixels
-        ]
+        feeds = [{manifest.image.input: manifest.image.preprocess(rgb)[None]} for rgb in pixels]
         found.append(_network("image", package, manifest.image, feeds))
     if manifest.text is not None:
         spec = manifest.text
@@ -125,9 +125,7 @@ def _of_pose(package: PosePackage) -> list[Network]:
     if manifest.detector is not None:
         normalize = manifest.detector.preprocess.normalize
         feeds = [{"image": normalize(_decoded(pair.png)[None])} for pair in golden.detector]
-        found.append(
-            _network(Path(manifest.detector.file).stem, package, manifest.detector, feeds)
-        )
+        found.append(_network(Path(manifest.detector.file).stem, package, manifest.detector, feeds))
     return found
 
 
@@ -170,8 +168,6 @@ def _tensor(value: onnx.ValueInfoProto, name: str) -> Tensor:
 
 
 def _picture(text: str) -> NDArray[np.uint8]:
-    import base64
-
     return _decoded(base64.b64decode(text))
 
 

@@ -54,9 +54,7 @@ _OPTIONS = (
         multiple=True,
         help="Sizes of an open dimension, e.g. batch=1,4,16 or text.tokens=2,16,64; repeatable.",
     ),
-    click.option(
-        "--workspace", type=click.IntRange(1), help="Of --trt: MiB that a layer may use."
-    ),
+    click.option("--workspace", type=click.IntRange(1), help="Of --trt: MiB that a layer may use."),
     click.option(
         "--version-compatible", is_flag=True, help="Of --trt: engines for later TensorRT too."
     ),
@@ -175,7 +173,7 @@ def _bundle(command: Callable[..., Any], rest: dict[str, Any], options: TrtOptio
     reason = why_not_here()
     if reason is None:
         _progress("building the engines on this machine")
-        build_here(out)
+        build_here(out, _progress)
     names = [item.network.name for item in networks]
     if rest["as_json"]:
         click.echo(json.dumps({"bundle": str(out), "networks": names, "not_built": reason}))

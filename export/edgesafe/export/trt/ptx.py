@@ -72,8 +72,9 @@ def compile_ptx(source: bytes | None = None, *, architecture: str = ARCHITECTURE
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     if ptx_isa(ptx) > MAXIMUM_ISA:
+        isa = ".".join(map(str, ptx_isa(ptx)))
         raise ExportError(
-            f"{library} writes PTX {'.'.join(map(str, ptx_isa(ptx)))}, which JetPack 6 cannot read: "
+            f"{library} writes PTX {isa}, which JetPack 6 cannot read: "
             "pip install 'nvidia-cuda-nvrtc-cu12<12.7'"
         )
     return ptx

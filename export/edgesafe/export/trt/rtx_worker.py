@@ -6,6 +6,7 @@ standard input and writes one JSON line per finding; it imports nothing of edges
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -15,8 +16,7 @@ from typing import Any
 def main() -> int:
     """Do the job on standard input; return 0 whatever is found."""
     job = json.loads(sys.stdin.read())
-    import tensorrt_rtx as trt
-
+    trt: Any = importlib.import_module("tensorrt_rtx")
     logger = _logger(trt)
     builder = trt.Builder(logger)
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _logger(trt: Any) -> Any:
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Logger(trt.ILogger):  # type: ignore[misc]
         """Keeps the errors."""
 
         def __init__(self) -> None:

@@ -147,9 +147,7 @@ def build_all(
             "seconds": round(seconds, 1),
         }
         _write(engines[name], plan)
-        _write(
-            settings.out / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode()
-        )
+        _write(settings.out / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode())
         say(f"{engines[name]}: {len(plan) / 1e6:.1f} MB in {seconds:.1f} s")
     return engines
 

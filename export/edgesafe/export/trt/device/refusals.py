@@ -177,7 +177,9 @@ def _dla_refusals(
     found: list[str] = []
     if platform is not None and "thor" in platform.board:
         found.append("Jetson Thor has no DLA: leave --dla away")
-    elif platform is not None and not any(_has_dla(platform, tensorrt, row) for row in DLA_PLATFORMS):
+    elif platform is not None and not any(
+        _has_dla(platform, tensorrt, row) for row in DLA_PLATFORMS
+    ):
         found.append(
             f"there is no DLA here ({platform}"
             + (f", TensorRT {_text(tensorrt)}" if tensorrt else "")
@@ -196,6 +198,10 @@ def _dla_refusals(
             "e.g. --profile batch=1,1,1"
         )
     return found
+
+
+def _any_dla(platform: Platform, tensorrt: Version | None) -> bool:
+    return any(_has_dla(platform, tensorrt, row) for row in DLA_PLATFORMS)
 
 
 def _has_dla(platform: Platform, tensorrt: Version | None, row: DlaPlatform) -> bool:

@@ -11,6 +11,9 @@ has no ``from __future__ import annotations``; and it allows no dot in a namespa
 ``edgesafe`` and not the ``ai.edgesafe`` of the graph's nodes, which name it in an attribute.
 """
 
+# TensorRT has no type information, and so neither have its decorators.
+# mypy: disable-error-code="untyped-decorator"
+
 import ctypes
 import struct
 from functools import cache
@@ -97,9 +100,7 @@ def _define_rows(name: str) -> None:
         return _aot(name, rows, (rows, X.shape_expr[X.ndim - 1]))
 
     @trtp.impl(_id(name))
-    def _run_rows(
-        X: trtp.Tensor, C: trtp.Tensor, outputs: tuple[trtp.Tensor], stream: int
-    ) -> None:
+    def _run_rows(X: trtp.Tensor, C: trtp.Tensor, outputs: tuple[trtp.Tensor], stream: int) -> None:
         rows, d = _sizes(X)
         _launch(name, stream, rows, [X, C], [rows, d], outputs[0])
 
@@ -249,7 +250,7 @@ def _launch(
     if warps == 0:
         return
     driver, function = _function(name)
-    values = [ctypes.c_void_p(tensor.data_ptr) for tensor in inputs]
+    values: list[Any] = [ctypes.c_void_p(tensor.data_ptr) for tensor in inputs]
     values += [ctypes.c_int32(scalar) for scalar in scalars]
     values += [ctypes.c_void_p(output.data_ptr)]
     arguments = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
