@@ -19,8 +19,11 @@ from edgesafe.runtime.sessions import BACKENDS
 from edgesafe.runtime.verdict import Modality
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgesafe.calib.retrieval.answer import Answer, Policy, Quantile
-    from edgesafe.calib.retrieval.embed import Embedded, Embedder
+    from edgesafe.calib.retrieval.embed import Embedder
 
 __all__ = ["retrieve"]
 
@@ -132,17 +135,17 @@ def retrieve(
     question = Question(policy, k, filter_unsafe, modality, quantile, traversal, steps, engine)
     failed = 0
     for text in _queries(query):
-        asked, found = _embed(embedder, text, kind)
-        if found.point is None:
-            failed += 1
-            reason = f"{found.verdict.reason}: {found.verdict.detail}"
+        try:
+            asked, found = _embed(embedder, text, kind)
+        except (SourceError, UsageError) as error:
             if query != "-":
-                raise SourceError(f"the query {text!r} cannot be looked up: {reason}")
-            _say(f"{text}: {reason}")
+                raise
+            failed += 1
+            _say(str(error))
             if as_json:
-                click.echo(json.dumps({"query": asked, "error": found.verdict.reason}))
+                click.echo(json.dumps({"query": {"query": text}, "error": str(error)}))
             continue
-        answer = ask(index, found.point, question, embedder.manifest.bounds)
+        answer = ask(index, found, question, embedder.manifest.bounds)
         if as_json:
             head = {"query": asked, "index": str(index_path), "package": package.manifest.identity}
             click.echo(json.dumps({**head, **answer.to_json()}, allow_nan=False))
@@ -161,8 +164,13 @@ def _queries(query: str) -> Iterable[str]:
 
 def _embed(
     embedder: Embedder, query: str, kind: Modality | None
-) -> tuple[dict[str, Any], Embedded]:
-    """The query as the answer names it, and its point."""
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """The query as the answer names it, and its point.
+
+    Raises:
+        UsageError: It looks like a path, and there is no such file.
+        SourceError: It has no point.
+    """
     if kind is None:
         kind = "image" if os.path.lexists(query) else "text"
         # A misspelt path must not be looked up as a text without a word.
@@ -173,6 +181,10 @@ def _embed(
             )
     found = embedder.image(query) if kind == "image" else embedder.text(query)
     verdict = found.verdict
+    if found.point is None:
+        raise SourceError(
+            f"the query {query!r:.200} cannot be looked up: {verdict.reason}: {verdict.detail}"
+        )
     asked = {
         "query": query,
         "modality": kind,
@@ -181,7 +193,7 @@ def _embed(
         "threshold": verdict.threshold,
         "reason": verdict.reason,
     }
-    return asked, found
+    return asked, found.point
 
 
 def _lines(asked: dict[str, Any], answer: Answer) -> Iterator[str]:
