@@ -29,6 +29,7 @@ from edgesafe.runtime.manifest_parts import (
     MANIFEST,
     METHODS,
     Bounds,
+    Calibration,
     FileEntry,
     Geometry,
     ImageEncoder,
@@ -39,6 +40,7 @@ from edgesafe.runtime.manifest_parts import (
     Threshold,
     Weights,
     read_bounds,
+    read_calibration,
     read_files,
     read_geometry,
     read_image,
@@ -46,6 +48,7 @@ from edgesafe.runtime.manifest_parts import (
     read_one_file,
     read_parity,
     read_per_modality,
+    read_precision_effect,
     read_text,
     read_threshold,
     read_weights,
@@ -57,6 +60,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "Bounds",
+    "Calibration",
     "Common",
     "FileEntry",
     "Geometry",
@@ -98,6 +102,8 @@ class Common:
     files: Mapping[str, FileEntry]
     golden: str
     parity: Mapping[str, Parity]
+    precision_effect: Mapping[str, Mapping[str, float]]
+    calibration: Mapping[str, Calibration]
     weights: Weights
     intended_use: str
     limits: tuple[str, ...]
@@ -252,6 +258,8 @@ def read_common(top: Fields) -> dict[str, Any]:
         "files": read_files(top.fields("files")),
         "golden": read_one_file(top.fields("golden")),
         "parity": {name: read_parity(parity.fields(name)) for name in parity.value},
+        "precision_effect": read_precision_effect(_optional(top, "precision_effect")),
+        "calibration": read_calibration(_optional(top, "calibration")),
         "weights": read_weights(top.fields("weights")),
         "intended_use": top.text("intended_use"),
         "limits": top.texts("limits"),
@@ -259,6 +267,10 @@ def read_common(top: Fields) -> dict[str, Any]:
         "digest": top.text("digest"),
         "raw": top.value,
     }
+
+
+def _optional(top: Fields, name: str) -> Fields:
+    return top.fields(name) if name in top else Fields({}, f"{top.where}: {name}")
 
 
 def _check_runtime(top: Fields) -> None:

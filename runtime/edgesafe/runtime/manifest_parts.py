@@ -15,6 +15,7 @@ from edgesafe.runtime.thresholds import Rate, Threshold, read_threshold
 
 __all__ = [
     "Bounds",
+    "Calibration",
     "FileEntry",
     "Geometry",
     "ImageEncoder",
@@ -29,6 +30,7 @@ __all__ = [
 
 CLASSES = ("safe_text", "safe_image", "unsafe_text", "unsafe_image")
 MANIFEST = "manifest.json"
+PRECISIONS = ("fp32", "fp16", "int8")
 
 # One file is one protobuf message, and those end at 2 GiB.
 MAX_FILE_BYTES = 2**31 - 1
@@ -137,6 +139,23 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How a graph was quantised.
+
+    Attributes:
+        method: That chose the ranges.
+        data_sha256: Of the calibration inputs.
+        onnx_sha256: Of the float32 graph that they were run through.
+        n: Calibration inputs.
+    """
+
+    method: str
+    data_sha256: str
+    onnx_sha256: str
+    n: int
+
+
+@dataclass(frozen=True)
 class Weights:
     """Where the weights come from and on which terms they may be used."""
 
@@ -202,7 +221,7 @@ def read_image(fields: Fields, outputs: int = 2) -> ImageEncoder:
         input=fields.text("input"),
         outputs=_names(fields, "outputs", outputs),
         opset=fields.integer("opset", 1, 1000),
-        precision=fields.text("precision"),
+        precision=read_precision(fields),
         storage=fields.text("storage"),
         preprocess=read_preprocess(fields.fields("preprocess")),
         layout=fields.one_of("layout", "nchw", "nhwc") if "layout" in fields else "nchw",
@@ -227,7 +246,7 @@ def read_text(fields: Fields, outputs: int = 2) -> TextEncoder:
         inputs=_pair(fields, "inputs"),
         outputs=_names(fields, "outputs", outputs),
         opset=fields.integer("opset", 1, 1000),
-        precision=fields.text("precision"),
+        precision=read_precision(fields),
         storage=fields.text("storage"),
         tokenizer=fields.text("tokenizer"),
         max_tokens=fields.integer("max_tokens", 4, 65536),
@@ -255,6 +274,35 @@ def read_parity(fields: Fields) -> Parity:
         max_relative_error=fields.number("max_relative_error", 0.0, 1.0),
         n=fields.integer("n", 1, 2**53),
     )
+
+
+def read_precision(fields: Fields) -> str:
+    """Read what a graph computes in."""
+    return fields.one_of("precision", *PRECISIONS)
+
+
+def read_calibration(fields: Fields) -> dict[str, Calibration]:
+    """Read how graphs were quantised, by encoder or file."""
+    found = {}
+    for name in fields.value:
+        entry = fields.fields(name)
+        entry.only(*Calibration.__dataclass_fields__)
+        found[name] = Calibration(
+            method=entry.text("method"),
+            data_sha256=entry.hex64("data_sha256"),
+            onnx_sha256=entry.hex64("onnx_sha256"),
+            n=entry.integer("n", 1, 2**53),
+        )
+    return found
+
+
+def read_precision_effect(fields: Fields) -> dict[str, dict[str, float]]:
+    """Read what a precision changes, by encoder or file: free names, finite numbers."""
+    found = {}
+    for name in fields.value:
+        entry = fields.fields(name)
+        found[name] = {key: entry.number(key, -1e9, 1e9) for key in entry.value}
+    return found
 
 
 def read_weights(fields: Fields) -> Weights:

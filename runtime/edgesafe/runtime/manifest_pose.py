@@ -24,7 +24,7 @@ from edgesafe.runtime.manifest import (
     read_common,
     read_head,
 )
-from edgesafe.runtime.manifest_parts import read_preprocess
+from edgesafe.runtime.manifest_parts import read_precision, read_preprocess
 from edgesafe.runtime.pose.views import COUNTS
 from edgesafe.runtime.preprocess import Preprocess
 
@@ -337,7 +337,7 @@ def _model(fields: Fields, width: int, height: int) -> dict[str, Any]:
         "objects": tuple(ids),
         "stride": stride,
         "opset": fields.integer("opset", 1, 1000),
-        "precision": fields.text("precision"),
+        "precision": read_precision(fields),
         "storage": fields.text("storage"),
         "preprocess": preprocess,
     }
