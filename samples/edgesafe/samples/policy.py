@@ -19,17 +19,16 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesafe.calib.statistics import (
-    auc_between,
-    bootstrap_interval,
-    clopper_pearson,
-    threshold_under_fpr,
-)
+from edgesafe.calib.choose_threshold import Wish, choose_threshold
+from edgesafe.calib.judged import Judged, score_records
+from edgesafe.calib.labelled import read_labelled
+from edgesafe.calib.next_release import plain_threshold
+from edgesafe.calib.statistics import auc_between, bootstrap_interval, clopper_pearson
 from edgesafe.cli import run
-from edgesafe.runtime import Moderator
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.manifest import Rate
+from edgesafe.runtime.package import Package, read_package
 
 MAX_FPR = 0.05
 
@@ -52,24 +51,25 @@ def read_listing(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
-def score(moderator: Moderator, listings: Iterable[Path]) -> list[Scored]:
-    """Judge every record.
+def judge(package: Package, listings: Iterable[Path]) -> list[Judged]:
+    """Score every record, without the thresholds of the package.
 
     Raises:
         DataError: a record could not be judged; its reason is named.
     """
-    found: list[Scored] = []
+    found: list[Judged] = []
     for listing in listings:
-        for record in read_listing(listing):
-            if "text" in record:
-                verdict = moderator.check_text(record["text"])
-            else:
-                verdict = moderator.check(listing.parent / record["image"])
-            if verdict.radius is None:
-                name = record.get("image", record.get("text"))
-                raise DataError(f"{listing}: {name} could not be judged: {verdict.reason}")
-            found.append(Scored(record, verdict.radius))
+        judged, unjudged = score_records(package, read_labelled(listing))
+        if unjudged:
+            first = unjudged[0]
+            raise DataError(f"{listing}: {first.record.name} could not be judged: {first.reason}")
+        found += judged
     return found
+
+
+def score(package: Package, listings: Iterable[Path]) -> list[Scored]:
+    """The same, as records with their distance from the root."""
+    return [Scored(dict(one.record.fields), one.score) for one in judge(package, listings)]
 
 
 def _radii(items: Iterable[Scored], **wanted: Any) -> NDArray[np.float64]:
@@ -159,18 +159,20 @@ def main() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 def thresholds(package: Path, listings: tuple[Path, ...], out: Path) -> None:
     """Choose the thresholds on a calibration listing."""
-    scored = score(Moderator.load(package), listings)
-    images = [s for s in scored if "image" in s.record]
-    texts = [s for s in scored if "text" in s.record]
+    judged = judge(read_package(package), listings)
+    wish = Wish(max_miss=None, max_fpr=MAX_FPR)
+    for_images = [
+        one
+        for one in judged
+        # Look-alikes are made to be hard: they would buy few false alarms with many misses.
+        if one.record.modality == "image"
+        and (one.record.unsafe or one.record.fields.get("kind") == "plain")
+    ]
     chosen = {
-        "image": threshold_under_fpr(
-            _radii(images, kind="plain"), _radii(images, label="unsafe"), MAX_FPR
-        ),
-        "text": threshold_under_fpr(
-            _radii(texts, label="safe"), _radii(texts, label="unsafe"), MAX_FPR
-        ),
+        "image": choose_threshold(for_images, wish),
+        "text": choose_threshold([one for one in judged if one.record.modality == "text"], wish),
     }
-    plain = {name: dataclasses.asdict(value) for name, value in chosen.items()}
+    plain = {name: plain_threshold(value) for name, value in chosen.items()}
     atomic_write(out, json.dumps(plain, indent=1).encode())
     for name, value in chosen.items():
         fpr, miss = _share(value.fpr), _share(value.miss_rate)
@@ -190,9 +192,9 @@ def report(
     package: Path, listings: tuple[Path, ...], text_listings: tuple[Path, ...], out: Path
 ) -> None:
     """Measure the model on held-out listings."""
-    moderator = Moderator.load(package)
-    images, texts = score(moderator, listings), score(moderator, text_listings)
-    cuts = {name: value.value for name, value in moderator.manifest.thresholds.items()}
+    read = read_package(package)
+    images, texts = score(read, listings), score(read, text_listings)
+    cuts = {name: value.value for name, value in read.manifest.thresholds.items()}
     card = report_card(images, texts, {"image": np.inf, "text": np.inf, **cuts})
     atomic_write(out, json.dumps(card, indent=1).encode())
     click.echo(json.dumps(card, indent=1))
