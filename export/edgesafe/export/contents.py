@@ -17,13 +17,13 @@ from edgesafe.runtime.errors import ExportError
 from edgesafe.runtime.files import canonical_json
 from edgesafe.runtime.golden import sample_pixels
 from edgesafe.runtime.preprocess import Preprocess
-from edgesafe.train.model import HyperbolicDualEncoder
+from edgesafe.train.model import SafetyModel
 
 __all__ = ["concepts_json", "golden_json"]
 
 
 def concepts_json(
-    model: HyperbolicDualEncoder,
+    model: SafetyModel,
     text: Float64Tower,
     concepts: Sequence[Mapping[str, Any]],
     radius: float | None = None,
@@ -36,6 +36,8 @@ def concepts_json(
     A cone is the wider the nearer its apex is to the root, so cones compare only where their
     apexes are equally general; and an unsafe prompt lies as far out as the inputs that its cone
     should hold. With ``radius`` every apex is moved along its direction to that distance.
+
+    On the sphere it is the mean of the prompts' embeddings, of length 1 again.
 
     Args:
         model: For its tokeniser.
@@ -54,14 +56,22 @@ def concepts_json(
             raise ExportError(
                 f"checkpoint.json: concepts[{index}] needs a name, a tag and at least one prompt"
             )
-        points = text(text_probes(model, texts)).embedding
-        mean = lorentz.log_map0(points, text.curvature).mean(axis=0)
-        if radius is not None:
-            mean = mean * (radius / max(float(np.linalg.norm(mean)), 1e-12))
-        point = lorentz.exp_map0(mean, text.curvature)
+        point = _mean(text(text_probes(model, texts)).embedding, text.curvature, radius)
         safe = bool(concept.get("safe", False))
         rows.append({"name": name, "tag": tag, "safe": safe, "embedding": _plain(point)})
     return canonical_json({"concepts": rows})
+
+
+def _mean(
+    points: NDArray[np.floating[Any]], curvature: float | None, radius: float | None
+) -> NDArray[np.floating[Any]]:
+    if curvature is None:
+        mean = points.mean(axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12))
+    mean = lorentz.log_map0(points, curvature).mean(axis=0)
+    if radius is not None:
+        mean = mean * (radius / max(float(np.linalg.norm(mean)), 1e-12))
+    return lorentz.exp_map0(mean, curvature)
 
 
 def golden_json(
@@ -80,11 +90,9 @@ def golden_json(
         texts: Texts with their token ids.
         text_answers: To ``texts``, in their order.
     """
-    tolerances = {
-        "pixels": 2 / 255 / min(preprocess.std),
-        "embedding": 0.01,
-        "root_distance": 1e-3,
-    }
+    tolerances = {"pixels": 2 / 255 / min(preprocess.std), "embedding": 0.01}
+    if image_answers.root_distance is not None:
+        tolerances["root_distance"] = 1e-3
     image_rows = [
         {
             "png": base64.b64encode(encode_png(rgb)).decode("ascii"),
@@ -104,10 +112,10 @@ def golden_json(
 
 
 def _answer(answers: Answers, row: int) -> dict[str, Any]:
-    return {
-        "embedding": _plain(answers.embedding[row]),
-        "root_distance": float(f"{answers.root_distance[row]:.9g}"),
-    }
+    answer: dict[str, Any] = {"embedding": _plain(answers.embedding[row])}
+    if answers.root_distance is not None:
+        answer["root_distance"] = float(f"{answers.root_distance[row]:.9g}")
+    return answer
 
 
 def _plain(vector: NDArray[Any]) -> list[float]:

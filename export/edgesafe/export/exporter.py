@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from edgesafe.export.contents import concepts_json, golden_json
-from edgesafe.export.graph import EMBEDDING, MINIMUM_OPSET, ROOT_DISTANCE
+from edgesafe.export.graph import MINIMUM_OPSET
 from edgesafe.export.parity import Parity, StorageEffect
 from edgesafe.export.probes import GOLDEN_IMAGES, GOLDEN_TEXTS, TEXTS, draw_images, read_images
 from edgesafe.export.storage import Storage
@@ -20,6 +21,7 @@ from edgesafe.export.towers import (
     ExportedTower,
     TowerPlan,
     export_encoder,
+    fitting_storage,
     image_probes,
     text_probes,
 )
@@ -31,8 +33,9 @@ from edgesafe.runtime.files import atomic_folder
 from edgesafe.runtime.golden import read_golden
 from edgesafe.runtime.manifest_parts import read_per_modality, read_threshold
 from edgesafe.runtime.package import Package, read_package, write_package
+from edgesafe.runtime.thresholds import FAR
 from edgesafe.train.checkpoint import CheckpointInfo, load_checkpoint
-from edgesafe.train.model import HyperbolicDualEncoder
+from edgesafe.train.model import SafetyModel
 
 __all__ = ["Exported", "ExportOptions", "export_package"]
 
@@ -112,11 +115,13 @@ def export_package(
     target = Path(out)
     check_target(target, overwrite=options.overwrite)
     name = package_name(options.name, target)
-    read_per_modality(Fields(options.thresholds, "thresholds"), read_threshold)
+    # A distance from the root is positive, the logit of a probe need not be; the manifest decides.
+    read_per_modality(Fields(options.thresholds, "thresholds"), partial(read_threshold, low=-FAR))
     release = options.release or next_release(target, read_package)
     progress(f"reading {checkpoint}")
     model, info = load_checkpoint(checkpoint)
     model.eval().requires_grad_(False)
+    options = _with_fitting_storage(model, options, progress)
 
     progress(f"exporting the image tower, weights as {options.image_storage}")
     pictures = draw_images()
@@ -156,9 +161,23 @@ def export_package(
     return Exported(read_package(target), parity, {k: e for k, e in effects.items() if e})
 
 
-def _image_plan(
-    model: HyperbolicDualEncoder, options: ExportOptions, name: str, release: int
-) -> TowerPlan:
+def _with_fitting_storage(
+    model: SafetyModel, options: ExportOptions, progress: Callable[[str], None]
+) -> ExportOptions:
+    """The options, with fp16 for a tower that is too large for fp32; says so."""
+    for modality in ("image", "text"):
+        wanted = getattr(options, f"{modality}_storage")
+        chosen = fitting_storage(getattr(model.encoder, modality), wanted)
+        if chosen != wanted:
+            progress(
+                f"the {modality} tower is too large for one file as {wanted}: its weights are "
+                f"stored as {chosen}"
+            )
+            options = replace(options, **{f"{modality}_storage": chosen})
+    return options
+
+
+def _image_plan(model: SafetyModel, options: ExportOptions, name: str, release: int) -> TowerPlan:
     size = model.encoder.preprocess
     return TowerPlan(
         modality="image",
@@ -172,9 +191,7 @@ def _image_plan(
     )
 
 
-def _text_plan(
-    model: HyperbolicDualEncoder, options: ExportOptions, name: str, release: int
-) -> TowerPlan:
+def _text_plan(model: SafetyModel, options: ExportOptions, name: str, release: int) -> TowerPlan:
     encoder = model.encoder
     ids, mask = encoder.tokenize(TEXTS[:2])
     axes = {0: "batch"} if encoder.fixed_length else {0: "batch", 1: "tokens"}
@@ -191,7 +208,7 @@ def _text_plan(
 
 
 def _manifest(
-    model: HyperbolicDualEncoder,
+    model: SafetyModel,
     info: CheckpointInfo,
     options: ExportOptions,
     name: str,
@@ -201,24 +218,19 @@ def _manifest(
 ) -> dict[str, Any]:
     encoder = model.encoder
     common = {
-        "outputs": [EMBEDDING, ROOT_DISTANCE],
+        "outputs": image.reference.outputs,
         "opset": options.opset,
         "precision": "fp32",
     }
     effects = {"image": image.effect, "text": text.effect}
+    rooted = image.reference.curvature is not None
     return {
         "kind": "moderation",
         "name": name,
         "release": release,
         "minimum_runtime": MINIMUM_RUNTIME,
-        "method": info.method,
-        "geometry": {
-            "model": "lorentz",
-            # As the graph holds it.
-            "curvature": float(np.float32(image.reference.curvature)),
-            "dim": encoder.dim,
-            "min_radius": model.min_radius,
-        },
+        "method": _judged_as(image),
+        "geometry": _geometry(model, image),
         "encoders": {
             "image": {
                 **common,
@@ -239,7 +251,7 @@ def _manifest(
             },
         },
         "thresholds": dict(options.thresholds),
-        "bounds": dict(info.bounds),
+        **({"bounds": dict(info.bounds)} if rooted else {}),
         "concepts": {"file": "concepts.json"},
         "golden": {"file": "golden.json"},
         "parity": {"image": image.parity.to_json(), "text": text.parity.to_json()},
@@ -254,12 +266,30 @@ def _manifest(
         "training": {
             # A file of the training machine means nothing here.
             "architecture": {k: v for k, v in info.architecture.items() if k != "checkpoint"},
+            "method": info.method,
             "seed": info.seed,
             "data": dict(info.data),
             "metrics": dict(info.metrics),
             "storage_effect": {k: e.to_json() for k, e in effects.items() if e},
         },
     }
+
+
+def _judged_as(image: ExportedTower) -> str:
+    """How a runtime judges: by the distance from the root, or by a probe.
+
+    So a plain CLIP is judged as Safe-CLIP is, and MERU as HySAC; ``training.method`` says what
+    they are.
+    """
+    return "safeclip" if image.reference.curvature is None else "hysac"
+
+
+def _geometry(model: SafetyModel, image: ExportedTower) -> dict[str, Any]:
+    geometry = model.geometry()
+    if image.reference.curvature is not None:
+        # As the graph holds it.
+        geometry["curvature"] = float(np.float32(image.reference.curvature))
+    return geometry
 
 
 def _concept_radius(info: CheckpointInfo) -> float | None:

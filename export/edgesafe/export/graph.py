@@ -29,6 +29,7 @@ __all__ = [
     "MINIMUM_OPSET",
     "ROOT_DISTANCE",
     "add_head",
+    "add_unit_head",
     "check_model",
     "export_tower",
     "stamp",
@@ -139,6 +140,31 @@ def add_head(model: ModelProto, *, scale: float, curvature: float) -> None:
         ]
     )
     model.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
+
+
+def add_unit_head(model: ModelProto) -> None:
+    """Divides ``features`` by their length: the model's one output becomes the embedding.
+
+    Args:
+        model: What :func:`export_tower` returned.
+    """
+    graph = model.graph
+    _make_room(model)
+    dims = graph.output[0].type.tensor_type.shape.dim
+    batch, dim = dims[0].dim_param, dims[1].dim_value
+    constants = {"edgesafe_last": np.array([-1], np.int64), "edgesafe_tiny": np.float32(1e-12)}
+    for name, value in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    nodes = [
+        helper.make_node("ReduceL2", [_FEATURES, "edgesafe_last"], ["edgesafe_n"], keepdims=1),
+        helper.make_node("Max", ["edgesafe_n", "edgesafe_tiny"], ["edgesafe_length"]),
+        helper.make_node("Div", [_FEATURES, "edgesafe_length"], [EMBEDDING]),
+    ]
+    for node in nodes:
+        node.name = f"edgesafe_{node.op_type}"
+    graph.node.extend(nodes)
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, [batch, dim]))
 
 
 def stamp(model: ModelProto, *, name: str, release: int, properties: Mapping[str, str]) -> None:

@@ -18,6 +18,9 @@ LORA = ("k_proj", "v_proj", "out_proj", "fc1", "fc2", "patch_embedding")
 TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 1}
 VISION = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 1,
           "image_size": 32, "patch_size": 8}  # fmt: skip
+FULL_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+FULL_VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
+               "image_size": 224, "patch_size": 14}  # fmt: skip
 BOUNDS = {
     "S": {"avg": 0.44, "low_05": 0.43, "up_95": 0.46},
     "V": {"avg": 0.527, "low_05": 0.52, "up_95": 0.537},
@@ -99,16 +102,17 @@ def _small_and_alone() -> None:
 
 @pytest.fixture(scope="session")
 def make_hysac() -> Callable[..., ReleasedHysac]:
-    """A release; sizes of the towers may be given."""
+    """A release, tiny or at the size of ViT-L/14."""
 
     def make(
-        *, image_layers: int = 2, text_layers: int = 2, rank: int = 4, **vision: Any
+        *, image_layers: int = 2, text_layers: int = 2, rank: int = 4, full_size: bool = False
     ) -> ReleasedHysac:
         torch.manual_seed(0)
-        common = {"projection_dim": 32}
+        text, vision = (FULL_TEXT, FULL_VISION) if full_size else (TEXT, VISION)
+        common = {"projection_dim": 768 if full_size else 32}
         return ReleasedHysac(
-            {**TEXT, **common, "num_hidden_layers": text_layers},
-            {**VISION, **common, "num_hidden_layers": image_layers, **vision},
+            {**text, **common, "num_hidden_layers": text_layers},
+            {**vision, **common, "num_hidden_layers": image_layers},
             rank,
         )
 

@@ -80,7 +80,8 @@ def import_hysac(
     positions = state.get(POSITIONS)
     biased = fold_patch_bias(state)
     shape = shape_of_transformers(state, where)
-    renamed = apply_table(state, transformers_table(shape), where)
+    table = transformers_table(image_layers=shape.image_layers, text_layers=shape.text_layers)
+    renamed = apply_table(state, table, where)
     _check_adapted(adapted, set(state), where)
     if base is not None:
         assert positions is not None  # it has a shape

@@ -96,6 +96,7 @@ def _from_transformers(source: Source, config: Path, weights: Weights) -> Import
     where = str(weights.path)
     settings = _settings(config)
     shape = shape_of_transformers(state, where)
+    table = transformers_table(image_layers=shape.image_layers, text_layers=shape.text_layers)
     plain = shape.config(
         quick_gelu=settings["quick_gelu"],
         image_heads=settings["image_heads"],
@@ -105,7 +106,7 @@ def _from_transformers(source: Source, config: Path, weights: Weights) -> Import
     encoder = built(
         shape.name + suffix, plain, _origin(source, weights), _pixels(source.find(PREPROCESSOR))
     )
-    fill(encoder, apply_table(state, transformers_table(shape), where), where)
+    fill(encoder, apply_table(state, table, where), where)
     return _done(encoder, weights.tensors.get("logit_scale"), source, weights)
 
 

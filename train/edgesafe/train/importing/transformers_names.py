@@ -24,24 +24,31 @@ _BLOCK = (
 )
 
 
-def transformers_table(shape: Shape, *, image: bool = True, text: bool = True) -> dict[str, str]:
-    """Transformers' names of a CLIPModel -> ours; what is transposed there has ``.T`` behind."""
+def transformers_table(
+    *, image_layers: int | None = None, text_layers: int | None = None
+) -> dict[str, str]:
+    """Names of a CLIPModel of transformers -> ours; ``.T`` behind what is transposed.
+
+    Args:
+        image_layers: Of the image tower; None leaves it out.
+        text_layers: Of the text tower; None leaves it out.
+    """
     table: dict[str, str] = {}
-    if image:
+    if image_layers is not None:
         table |= {
             "vision_model.embeddings.class_embedding": "image.class_embedding",
             "vision_model.embeddings.patch_embedding.weight": "image.conv1.weight",
             POSITIONS: "image.positional_embedding",
             **pair("vision_model.pre_layrnorm", "image.ln_pre"),  # sic
-            **_blocks("vision_model", "image", shape.image_layers),
+            **_blocks("vision_model", "image", image_layers),
             **pair("vision_model.post_layernorm", "image.ln_post"),
             "visual_projection.weight": "image.proj.T",
         }
-    if text:
+    if text_layers is not None:
         table |= {
             "text_model.embeddings.token_embedding.weight": "text.token_embedding.weight",
             "text_model.embeddings.position_embedding.weight": "text.positional_embedding",
-            **_blocks("text_model", "text", shape.text_layers),
+            **_blocks("text_model", "text", text_layers),
             **pair("text_model.final_layer_norm", "text.ln_final"),
             "text_projection.weight": "text.text_projection.T",
         }
