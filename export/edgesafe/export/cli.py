@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from edgesafe.export.bundles.options import bundle_options
 from edgesafe.export.exporter import Exported, ExportOptions, export_package
 from edgesafe.export.graph import MAXIMUM_OPSET, MINIMUM_OPSET
 from edgesafe.export.pose import export_pose_package
 from edgesafe.export.pose_report import pose_summary, pose_table, read_pose_options
 from edgesafe.export.storage import STORAGES, Storage
+from edgesafe.export.text_encoder import text_encoder_option
 from edgesafe.export.trt.options import trt_options
 from edgesafe.runtime.errors import EdgesafeError, UsageError
 from edgesafe.runtime.fields import Fields, parse_json
@@ -94,7 +96,9 @@ _CARD_KEYS = ("intended_use", "limits")
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing package.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+@bundle_options
 @trt_options
+@text_encoder_option
 def export(
     checkpoint: Path,
     out: Path | None,
@@ -171,6 +175,12 @@ def export(
         checkpoint, out, options, progress=lambda stage: click.echo(stage, err=True)
     )
     click.echo(json.dumps(_summary(result)) if as_json else _table(result))
+    weights = result.package.manifest.weights
+    if "-NC" in weights.licence.upper():
+        click.echo(
+            f"the weights are {weights.licence}: not for commercial use ({weights.origin[0]})",
+            err=True,
+        )
 
 
 def _read(path: Path | None, keys: tuple[str, ...]) -> Fields | None:
@@ -206,12 +216,15 @@ def _table(result: Exported) -> str:
         line = f"  {name:5}  parity {parity.max_relative_error:.1e} over {parity.n} inputs"
         effect = result.effect.get(name)
         if effect:
-            line += (
-                f"; storage shifts the radius by {effect.root_distance_shift_max:.1e} at most, "
-                f"cosine {effect.cosine_min:.6f} at least"
-            )
+            if effect.root_distance_shift_max is not None:
+                line += (
+                    f"; storage shifts the radius by {effect.root_distance_shift_max:.1e} at most"
+                )
+            line += f"; cosine of stored and original {effect.cosine_min:.6f} at least"
         lines.append(line)
     missing = sorted({"image", "text"} - set(manifest.thresholds))
-    if missing:
+    if missing and manifest.method == "safeclip":
+        lines.append("  no probe: `edgesafe calibrate probe DATA --model PKG --out PKG2` adds one")
+    elif missing:
         lines.append(f"  no threshold for {' and '.join(missing)}: verdicts will be undecided")
     return "\n".join(lines)
