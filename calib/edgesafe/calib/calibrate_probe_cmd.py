@@ -150,10 +150,10 @@ def _split(records: list[Labelled], share: float) -> tuple[list[Labelled], list[
 
 
 def _fit(package: Package, records: list[Labelled], l2: float | None) -> tuple[Probe, Any]:
-    from edgesafe.calib.features import Embedder, training_rows
+    from edgesafe.calib.features import FeatureReader, training_rows
     from edgesafe.calib.logistic import GRID, choose_l2, fit_probe
 
-    rows, labels = training_rows(Embedder(package).embed(records))
+    rows, labels = training_rows(FeatureReader(package).read(records))
     strength, areas = choose_l2(rows, labels, grid=GRID if l2 is None else (l2,))
     fit = {"l2": strength, "n": int(labels.size), "auc": areas[strength]}
     return fit_probe(rows, labels, strength), fit

@@ -112,7 +112,7 @@ def _cuts(
         return _cut(rest, wish), concepts, f"; {len(concepts)} concepts have their own"
     # Nothing is known of concepts without cases: the strictest of the others holds for them.
     strictest = min(concepts.values(), key=lambda one: one.value)
-    return strictest, concepts, "; the strictest of the concepts', for lack of other cases"
+    return strictest, concepts, "; that of the strictest concept, for want of cases of others"
 
 
 def _groups(judged: Sequence[Judged], wish: Wish) -> tuple[dict[str, list[Judged]], list[Judged]]:

@@ -145,7 +145,7 @@ def _baseline(
     training: list[Labelled],
     prompts: tuple[tuple[str, ...], tuple[str, ...]],
 ) -> list[Outcome]:
-    from edgesafe.calib.features import Embedder
+    from edgesafe.calib.features import FeatureReader
     from edgesafe.calib.moderation_baselines import (
         SAFE_PROMPTS,
         UNSAFE_PROMPTS,
@@ -160,13 +160,13 @@ def _baseline(
             f"--baseline {name} reads embeddings of {kind}s: name a --model that has them (a "
             "classifier has none)"
         )
-    embedder = Embedder(package)
+    reader = FeatureReader(package)
     if name == "probe":
         if not training:
             raise UsageError(f"--probe-data holds no {kind}s")
-        return linear_probe(embedder, training, records)
+        return linear_probe(reader, training, records)
     safe, unsafe = prompts
-    return prompt_cosine(embedder, records, safe or SAFE_PROMPTS, unsafe or UNSAFE_PROMPTS)
+    return prompt_cosine(reader, records, safe or SAFE_PROMPTS, unsafe or UNSAFE_PROMPTS)
 
 
 def _show(kind: str, found: dict[str, Figures], as_json: bool) -> None:

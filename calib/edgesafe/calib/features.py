@@ -21,7 +21,7 @@ from edgesafe.runtime.intake import prepare_image
 from edgesafe.runtime.package import Package
 from edgesafe.runtime.tokenizer import BadText
 
-__all__ = ["Embedder", "Features", "training_rows"]
+__all__ = ["FeatureReader", "Features", "training_rows"]
 
 Array = NDArray[np.float64]
 
@@ -34,8 +34,8 @@ class Features:
     rows: Array = field(repr=False)
 
 
-class Embedder:
-    """Embeds records with one package; an encoder is opened at the first record that needs it."""
+class FeatureReader:
+    """Reads records with one package; an encoder is opened at the first record that needs it."""
 
     def __init__(self, package: Package, *, backend: str = "auto") -> None:
         """Take a verified package.
@@ -54,8 +54,8 @@ class Embedder:
         self._image: ImageRunner | None = None
         self._text: TextRunner | None = None
 
-    def embed(self, records: Sequence[Labelled]) -> list[Features]:
-        """Embed records, those left out that cannot be read or answer NaN.
+    def read(self, records: Sequence[Labelled]) -> list[Features]:
+        """Encode records, those left out that cannot be read or answer NaN.
 
         Raises:
             UsageError: The package has no encoder for a modality of the records.
@@ -65,20 +65,23 @@ class Embedder:
         for record in records:
             encoded = self._encode(record)
             if encoded is not None and np.isfinite(encoded.embedding).all():
-                rows = encoded.embedding.astype(np.float64)
-                if self._geometry.model == "lorentz":
-                    rows = lorentz.log_map0(rows, self._geometry.curvature)
-                found.append(Features(record, np.asarray(rows)))
+                found.append(Features(record, self._flat(encoded.embedding)))
         return found
 
-    def embed_texts(self, texts: Sequence[str]) -> Array:
-        """Embed texts, (n, d): of each its first passage.
+    def read_texts(self, texts: Sequence[str]) -> Array:
+        """Encode texts, (n, d): of each its first passage.
 
         Raises:
             UsageError: The package has no text encoder.
         """
         records = [Labelled(text, "text", text, unsafe=False) for text in texts]
-        return np.stack([features.rows[0] for features in self.embed(records)])
+        return np.stack([features.rows[0] for features in self.read(records)])
+
+    def _flat(self, embedding: NDArray[np.float32]) -> Array:
+        rows = embedding.astype(np.float64)
+        if self._geometry.model == "euclidean":
+            return rows
+        return np.asarray(lorentz.log_map0(rows, self._geometry.curvature), np.float64)
 
     def _encode(self, record: Labelled) -> Encoded | None:
         if record.modality == "image":

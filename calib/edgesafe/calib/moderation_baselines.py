@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesafe.calib.features import Embedder, Features, training_rows
+from edgesafe.calib.features import FeatureReader, Features, training_rows
 from edgesafe.calib.labelled import Labelled
 from edgesafe.calib.logistic import choose_l2, fit_probe
 from edgesafe.calib.moderation_figures import Outcome
@@ -34,21 +34,21 @@ Array = NDArray[np.float64]
 
 
 def linear_probe(
-    embedder: Embedder, training: Sequence[Labelled], records: Sequence[Labelled]
+    reader: FeatureReader, training: Sequence[Labelled], records: Sequence[Labelled]
 ) -> list[Outcome]:
     """Fit a probe on one set and score another, both of one modality.
 
     Raises:
         DataError: The training data has too few records of a label.
     """
-    rows, labels = training_rows(embedder.embed(training))
+    rows, labels = training_rows(reader.read(training))
     strength, _ = choose_l2(rows, labels)
     probe = fit_probe(rows, labels, strength)
-    return [_outcome(one, one.rows @ probe.weights + probe.bias) for one in embedder.embed(records)]
+    return [_outcome(one, one.rows @ probe.weights + probe.bias) for one in reader.read(records)]
 
 
 def prompt_cosine(
-    embedder: Embedder,
+    reader: FeatureReader,
     records: Sequence[Labelled],
     safe: Sequence[str] = SAFE_PROMPTS,
     unsafe: Sequence[str] = UNSAFE_PROMPTS,
@@ -58,9 +58,9 @@ def prompt_cosine(
     Raises:
         UsageError: The package has no text encoder.
     """
-    away, toward = (_unit(embedder.embed_texts(prompts)).mean(axis=0) for prompts in (safe, unsafe))
+    away, toward = (_unit(reader.read_texts(prompts)).mean(axis=0) for prompts in (safe, unsafe))
     contrast = toward - away
-    return [_outcome(one, _unit(one.rows) @ contrast) for one in embedder.embed(records)]
+    return [_outcome(one, _unit(one.rows) @ contrast) for one in reader.read(records)]
 
 
 def _outcome(features: Features, scores: Array) -> Outcome:
