@@ -16,6 +16,7 @@ from edgesafe.export.pose_report import pose_summary, pose_table, read_pose_opti
 from edgesafe.export.storage import STORAGES, Storage
 from edgesafe.export.text_encoder import text_encoder_option
 from edgesafe.export.trt.options import trt_options
+from edgesafe.export.typed_options import precision_options
 from edgesafe.runtime.errors import EdgesafeError, UsageError
 from edgesafe.runtime.fields import Fields, parse_json
 from edgesafe.train.pose.checkpoint import is_pose_checkpoint
@@ -28,13 +29,6 @@ _CARD_KEYS = ("intended_use", "limits")
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Package to make.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32"]),
-    default="fp32",
-    show_default=True,
-    help="What a device computes in.",
-)
 @click.option(
     "--image-storage",
     type=click.Choice(STORAGES),
@@ -99,10 +93,10 @@ _CARD_KEYS = ("intended_use", "limits")
 @bundle_options
 @trt_options
 @text_encoder_option
+@precision_options
 def export(
     checkpoint: Path,
     out: Path | None,
-    precision: str,
     image_storage: Storage,
     text_storage: Storage,
     storage: Storage | None,
@@ -117,13 +111,12 @@ def export(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Turn CHECKPOINT into a model package.
+    """Turn CHECKPOINT, or a package, into a model package.
 
-    Its networks become ONNX graphs of standard operators that compute in float32; what they
-    answer is compared with the checkpoint in float64, and the package is opened as a device opens
-    it, before it takes its name.
+    The networks of a checkpoint become ONNX graphs of standard operators; what they answer in
+    float32 is compared with the checkpoint in float64. A package in float32 becomes one of another
+    --precision, compared with itself. It is opened as a device opens it before it takes its name.
     """
-    del precision  # the only choice there is
     if out is None:
         raise UsageError("--out DIR is needed: the package to make")
     if is_pose_checkpoint(checkpoint):

@@ -20,6 +20,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edgesafe.export.functions import DOMAIN, DOMAIN_VERSION, attach_functions
+from edgesafe.export.policy import check_policy
 from edgesafe.runtime.errors import ExportError
 from edgesafe.runtime.version import VERSION
 
@@ -186,7 +187,7 @@ def check_model(model: ModelProto) -> ModelProto:
 
     Raises:
         ExportError: The checker refuses it, shapes cannot be inferred, it uses operators of other
-            domains, or an output lost its symbolic batch.
+            domains, an output lost its symbolic batch, or it breaks the policy of typed graphs.
     """
     attach_functions(model)
     del model.graph.value_info[:]
@@ -203,6 +204,7 @@ def check_model(model: ModelProto) -> ModelProto:
     for output in inferred.graph.output:
         if not output.type.tensor_type.shape.dim[0].dim_param:
             raise ExportError(f"the batch of the output {output.name!r} became a constant")
+    check_policy(model)
     return model
 
 
