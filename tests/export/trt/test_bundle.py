@@ -187,6 +187,7 @@ def test_overwriting(head_package: Path, tmp_path: Path) -> None:
         (["--verify-build", "--dla", "0"], "--dla is an option of --trt"),
         (["--sm", "SM89"], "--sm is an option of --verify-build"),
         (["--profile", "batch=1,1,1"], "--profile is an option of"),
+        (["--stored-weights"], "--stored-weights is an option of --trt and --verify-build"),
         (["--out", "OUT", "--verify-build"], "is only verified is not written"),
         (["--out", "OUT", "--trt", "--profile", "batch=3,2,1"], "must rise from 1"),
         (["--out", "OUT", "--trt", "--timing-cache", "missing"], "missing cannot be read"),

@@ -119,6 +119,17 @@ def test_half_precision_weights_stay_behind_their_cast(
     assert TensorProto.FLOAT16 in types
 
 
+def test_stored_weights_stay_where_that_is_asked_for(
+    tiny_image_model: Callable[..., bytes],
+) -> None:
+    data = tiny_image_model(storage="int8")
+    kinds = [
+        [node.op_type for node in onnx.load_from_string(found).graph.node]
+        for found in (function_variant(data, stored=True), function_variant(data))
+    ]
+    assert "DequantizeLinear" in kinds[0] and "DequantizeLinear" not in kinds[1]
+
+
 def test_blocks_are_refused() -> None:
     model = quantised([STORED, helper.make_node("MatMul", ["x", "w"], ["y"])])
     model.graph.node[0].attribute.append(helper.make_attribute("block_size", 2))

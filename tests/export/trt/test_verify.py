@@ -16,11 +16,18 @@ from onnx import TensorProto, helper
 from edgesafe.export.cli import export
 from edgesafe.export.trt import verify
 from edgesafe.export.trt.bundle import PreparedNetwork, prepare
-from edgesafe.export.trt.networks import Network, Tensor, read_any_package
+from edgesafe.export.trt.networks import (
+    DYNAMIC,
+    Network,
+    Tensor,
+    _image_feed,
+    _tensor,
+    read_any_package,
+)
 from edgesafe.export.trt.settings import SM_OPTIONAL, SMS, TrtOptions
 from edgesafe.export.trt.verify import BuildResult, check_verified, verify_network
 from edgesafe.runtime.errors import ExportError, MissingExtraError
-from edgesafe.runtime.package import default_model_path
+from edgesafe.runtime.package import default_model_path, read_package
 
 ROOT = Path(__file__).parents[3]
 
@@ -158,15 +165,30 @@ def test_without_tensorrt_rtx(
         verify_network(prepared["image"])
 
 
-def test_other_open_dimensions_are_refused(head_package: Path, tmp_path: Path) -> None:
-    from edgesafe.export.trt.networks import _tensor
+def test_open_dimensions_go_by_their_place() -> None:
+    def described(shape: list[Any], axes: tuple[str, ...]) -> tuple[int | str, ...]:
+        value = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, shape)
+        return _tensor(value, "image", axes).shape
 
-    value = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 3, "height", 8])
-    with pytest.raises(ExportError, match="leaves the dimension 'height' open"):
-        _tensor(value, "image")
-    unknown = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", None])
-    with pytest.raises(ExportError, match="open: only batch and tokens may be"):
-        _tensor(unknown, "image")
+    assert described(["N", 8, 8, 3], DYNAMIC[:1]) == ("batch", 8, 8, 3)
+    assert described([None, "length"], DYNAMIC) == ("batch", "tokens")
+    assert described([1, 8], DYNAMIC) == (1, 8)
+    with pytest.raises(ExportError, match=r"leaves its dimension 2 \(height\) open"):
+        described(["batch", 3, "height", 8], DYNAMIC[:1])
+    with pytest.raises(ExportError, match=r"dimension 1 \(without a name\) open"):
+        described(["batch", None], DYNAMIC[:1])
+
+
+def test_pictures_are_arranged_as_the_runtime_arranges_them(head_package: Path) -> None:
+    spec = read_package(head_package).manifest.image
+    assert spec is not None
+    rgb = np.zeros((16, 16, 3), np.uint8)
+    rgb[..., 0] = 255
+    plain = _image_feed(spec, rgb)["pixels"]
+    assert plain.shape == (1, 3, 16, 16) and plain[0, 0].min() > plain[0, 2].max()
+    turned = dataclasses.replace(spec, layout="nhwc", channels="bgr")
+    found = _image_feed(turned, rgb)["pixels"]
+    np.testing.assert_array_equal(found, plain[:, ::-1].transpose(0, 2, 3, 1))
 
 
 @pytest.mark.slow

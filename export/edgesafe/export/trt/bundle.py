@@ -98,7 +98,11 @@ def prepare(package: Package | PosePackage, options: TrtOptions) -> list[Prepare
     except ValueError as error:
         raise UsageError(str(error)) from None
     return [
-        PreparedNetwork(network, function_variant(network.onnx), profiles[network.name])
+        PreparedNetwork(
+            network,
+            function_variant(network.onnx, stored=options.stored_weights),
+            profiles[network.name],
+        )
         for network in networks
     ]
 

@@ -30,7 +30,8 @@ from edgesafe.runtime.tokenizer import TextTokenizer
 __all__ = ["DYNAMIC", "Network", "Tensor", "read_any_package", "read_networks"]
 
 DYNAMIC = ("batch", "tokens")
-"""Names of the dimensions that may be open: everything else would be planned for in vain."""
+"""The dimensions that may be open, by their place in a shape: everything else would be planned for
+in vain. Graphs of other makers call them otherwise; a builder goes by the place too."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -96,7 +97,7 @@ def _of_moderation(package: Package) -> list[Network]:
     feeds: list[Arrays]
     if manifest.image is not None:
         pixels = [_picture(entry["png"]) for entry in golden.value.get("image", ())]
-        feeds = [{manifest.image.input: manifest.image.preprocess(rgb)[None]} for rgb in pixels]
+        feeds = [_image_feed(manifest.image, rgb) for rgb in pixels]
         found.append(_network("image", package, manifest.image, feeds))
     if manifest.text is not None:
         spec = manifest.text
@@ -139,8 +140,11 @@ def _network(
     data = package.files[spec.file]
     graph = onnx.load_from_string(data).graph
     constants = {tensor.name for tensor in graph.initializer}
+    axes = DYNAMIC if isinstance(spec, TextEncoder) else DYNAMIC[:1]
     inputs = {
-        value.name: _tensor(value, name) for value in graph.input if value.name not in constants
+        value.name: _tensor(value, name, axes)
+        for value in graph.input
+        if value.name not in constants
     }
     open_ = {d for value in inputs.values() for d in value.shape if isinstance(d, str)}
     return Network(
@@ -155,16 +159,33 @@ def _network(
     )
 
 
-def _tensor(value: onnx.ValueInfoProto, name: str) -> Tensor:
+def _tensor(value: onnx.ValueInfoProto, network: str, axes: Sequence[str]) -> Tensor:
+    """Describe an input; its open dimensions get their names by their place."""
     kind = value.type.tensor_type
-    shape = tuple(d.dim_param or d.dim_value for d in kind.shape.dim)
-    wrong = [d for d in shape if d not in DYNAMIC and not (isinstance(d, int) and d > 0)]
-    if wrong:
-        raise ExportError(
-            f"the input {value.name!r} of {name} leaves the dimension {wrong[0]!r} open: only "
-            f"{' and '.join(DYNAMIC)} may be; export the package again"
-        )
-    return Tensor(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name, shape)
+    shape: list[int | str] = []
+    for index, dim in enumerate(kind.shape.dim):
+        if dim.dim_value > 0:
+            shape.append(dim.dim_value)
+        elif index < len(axes):
+            shape.append(axes[index])
+        else:
+            raise ExportError(
+                f"the input {value.name!r} of {network} leaves its dimension {index} "
+                f"({dim.dim_param or 'without a name'}) open: only the batch and the length of a "
+                "text may be; export the package again with fixed sizes"
+            )
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return Tensor(dtype.name, tuple(shape))
+
+
+def _image_feed(spec: ImageEncoder, rgb: NDArray[np.uint8]) -> Arrays:
+    """A picture as the encoder wants it, as the runtime arranges it."""
+    pixels = spec.preprocess(rgb)[None]
+    if spec.channels == "bgr":
+        pixels = pixels[:, ::-1]
+    if spec.layout == "nhwc":
+        pixels = pixels.transpose(0, 2, 3, 1)
+    return {spec.input: np.ascontiguousarray(pixels)}
 
 
 def _picture(text: str) -> NDArray[np.uint8]:

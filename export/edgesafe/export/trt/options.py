@@ -54,6 +54,11 @@ _OPTIONS = (
         multiple=True,
         help="Sizes of an open dimension, e.g. batch=1,4,16 or text.tokens=2,16,64; repeatable.",
     ),
+    click.option(
+        "--stored-weights",
+        is_flag=True,
+        help="Leave weights stored as int8 as they are, for smaller engines.",
+    ),
     click.option("--workspace", type=click.IntRange(1), help="Of --trt: MiB that a layer may use."),
     click.option(
         "--version-compatible", is_flag=True, help="Of --trt: engines for later TensorRT too."
@@ -86,6 +91,7 @@ def trt_options(command: Command) -> Command:
         verify_build: bool,
         sm: tuple[str, ...],
         profile: tuple[str, ...],
+        stored_weights: bool,
         workspace: int | None,
         version_compatible: bool,
         hardware_compatible: str | None,
@@ -98,6 +104,7 @@ def trt_options(command: Command) -> Command:
             verify=verify_build,
             sms=sm,
             profiles=profile,
+            stored_weights=stored_weights,
             workspace=workspace,
             version_compatible=version_compatible,
             hardware_compatible=hardware_compatible,
@@ -124,8 +131,10 @@ def _check_combination(options: TrtOptions) -> None:
         raise UsageError(f"--{lonely[0].replace('_', '-')} is an option of --trt")
     if options.sms and not options.verify:
         raise UsageError("--sm is an option of --verify-build")
-    if options.profiles and not (options.bundle or options.verify):
-        raise UsageError("--profile is an option of --trt and --verify-build")
+    of_both = {"--profile": options.profiles, "--stored-weights": options.stored_weights}
+    alone = [name for name, value in of_both.items() if value]
+    if alone and not (options.bundle or options.verify):
+        raise UsageError(f"{alone[0]} is an option of --trt and --verify-build")
 
 
 def _bundle(command: Callable[..., Any], rest: dict[str, Any], options: TrtOptions) -> None:

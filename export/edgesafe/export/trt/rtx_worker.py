@@ -89,4 +89,6 @@ def _tell(**finding: Any) -> None:
 
 
 if __name__ == "__main__":
+    # The folder of this file, whose modules are no business of what is imported here.
+    del sys.path[0]
     sys.exit(main())

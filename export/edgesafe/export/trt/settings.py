@@ -29,6 +29,7 @@ class TrtOptions:
         verify: Whether to build its networks with TensorRT-RTX (``--verify-build``).
         sms: Compute capabilities for that; empty for all.
         profiles: Options ``NAME=min,opt,max``.
+        stored_weights: Whether weights stored as int8 stay behind ``DequantizeLinear``.
         workspace: MiB; None for as much as there is.
         version_compatible: Default of the build script.
         hardware_compatible: Default of the build script.
@@ -40,6 +41,7 @@ class TrtOptions:
     verify: bool = False
     sms: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
+    stored_weights: bool = False
     workspace: int | None = None
     version_compatible: bool = False
     hardware_compatible: str | None = None

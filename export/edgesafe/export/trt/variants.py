@@ -4,8 +4,9 @@ Two things are changed, neither in what is computed:
 
 *Stored weights.* A package may store weights of a network that computes in float32 as int8 behind
 ``DequantizeLinear``. TensorRT documents weights that are dequantised for products of quantised
-operands, and for 4-bit weights; so the others are unfolded here, exactly. Half-precision weights
-behind ``Cast`` stay: a builder folds them.
+operands, and for 4-bit weights; so the others are unfolded here, exactly, unless they are to stay:
+TensorRT-RTX takes them as they are, and its engines are then as small as they are. Half-precision
+weights behind ``Cast`` always stay: a builder folds them.
 
 *The head.* The function variant carries the bodies of the operators of ``ai.edgesafe`` and runs
 everywhere. The plugin variant has the same nodes without bodies, and says in attributes which
@@ -42,12 +43,18 @@ _PASSING = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"}
 _MAX_MODEL_BYTES = 2**31 - 1
 
 
-def function_variant(data: bytes) -> bytes:
+def function_variant(data: bytes, *, stored: bool = False) -> bytes:
     """Return the graph that runs on every TensorRT from 10.3.
+
+    Args:
+        data: The graph of the package.
+        stored: Leave weights stored as int8 as they are.
 
     Raises:
         ExportError: It is too large for one file.
     """
+    if stored:
+        return data
     model = onnx.load_from_string(data)
     unfold_weights(model)
     return _serialize(model)
