@@ -30,7 +30,6 @@ _EDGE = 300.0
 _COLUMN = 790.0
 _TEXT = 44
 _CONCEPTS = 10
-_CONES = 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def draw_disk(explanation: Explanation, threshold: Threshold | None) -> Drawing:
     _shells(drawing, scale, e, threshold)
     _cones(drawing, scale, e)
     _path(drawing, scale, e, threshold)
-    _concepts(drawing, scale, shown)
+    _concepts(drawing, scale, e, shown)
     _captions(drawing, scale, e)
     _input(drawing, scale, e)
     _column(drawing, e, threshold)
@@ -95,9 +94,12 @@ def _shells(drawing: Drawing, scale: _Scale, e: Explanation, threshold: Threshol
 
 
 def _cones(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
-    """The cones that hold the input, the best fitting ones."""
-    inside = [c for c in e.concepts if c.inside and c.radius > 0][:_CONES]
-    for concept in reversed(inside):
+    """The cones that hold the input: the best fitting harmful and harmless one."""
+    best: dict[bool, ConceptView] = {}
+    for concept in e.concepts:
+        if concept.inside and concept.radius > 0:
+            best.setdefault(concept.harmless, concept)
+    for concept in best.values():
         side = -1 if concept.harmless else 1
         edge = list(_cone_edge(concept, e.curvature, scale.largest))
         left = [scale.place(r, side * concept.direction - a) for r, a in edge]
@@ -166,26 +168,29 @@ def _captions(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
         drawing.words(x, y + 4.5, str(number), colour="#ffffff", anchor="middle", bold=True)
 
 
-def _concepts(drawing: Drawing, scale: _Scale, shown: Sequence[ConceptView]) -> None:
+def _concepts(
+    drawing: Drawing, scale: _Scale, e: Explanation, shown: Sequence[ConceptView]
+) -> None:
     for side, harmless in ((-1, True), (1, False)):
         mine = sorted((c for c in shown if c.harmless == harmless), key=lambda c: c.direction)
+        spots = [scale.place(c.radius, side * c.direction) for c in mine]
+        own = [met for met in _met(e) if bool(met.harmless) == harmless]
+        squares = [scale.place(met.radius, side * met.direction) for met in own]
+        # Names stand in one column beside everything, each on a line of its own.
+        column = max((side * (x - _CENTRE[0]) for x, _ in [*spots, *squares]), default=0.0) + 26
         taken: list[float] = []
-        for concept in mine:
-            x, y = scale.place(concept.radius, side * concept.direction)
+        for concept, (x, y) in zip(mine, spots, strict=True):
             colour = COLOURS["safe" if harmless else "unsafe"]
-            drawing.shape(
-                _dot((x, y), 5.5), fill=colour if concept.inside else "#ffffff", stroke=colour,
-                width=2,
-            )  # fmt: skip
-            # Names stand beside the disk's middle, each on a line of its own.
+            fill = colour if concept.inside else "#ffffff"
             line = y + 4
-            while any(abs(line - other) < 15 for other in taken):
-                line += 3
+            while any(abs(line - other) < 16 for other in taken):
+                line += 2
             taken.append(line)
-            end = (x + side * 26, line - 4)
-            drawing.shape([(x + side * 7, y), end], stroke=colour, opacity=0.6, closed=False)
+            end = (_CENTRE[0] + side * column, line - 4)
+            drawing.shape([(x, y), end], stroke=colour, opacity=0.5, closed=False)
+            drawing.shape(_dot((x, y), 5.5), fill=fill, stroke=colour, width=2)
             drawing.words(
-                end[0] + side * 4, line, concept.name, colour=colour,
+                end[0] + side * 4, line, _clip(concept.name, 20), colour=colour,
                 anchor="start" if side > 0 else "end", bold=concept.inside, halo=True,
             )  # fmt: skip
 

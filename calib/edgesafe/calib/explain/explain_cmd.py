@@ -50,7 +50,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", 
     "--parts/--no-parts",
     default=True,
     show_default=True,
-    help="Find which words, or places of the picture, push it outward (49 inferences a picture).",
+    help="Find which words, or places of the picture, push it outward (37 inferences a picture).",
 )
 @click.option(
     "--as",

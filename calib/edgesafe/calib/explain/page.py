@@ -154,8 +154,8 @@ green: farther out. The strongest changes the radius by {_strongest(shown.words)
     if shown.explanation.verdict.decision != "safe":
         picture = f"<details><summary>Show the picture</summary>{picture}</details>"
     return f"""<h2>Which places push it outward</h2>
-<p class="soft">Each square is covered in turn. Red: without it the picture lies nearer to the root;
-green: farther out. The strongest changes the radius by {largest:.3f}.</p>
+<p class="soft">Window after window is blurred away. Red: without it the picture lies nearer to the
+root; green: farther out. The strongest changes the radius by {largest:.3f}.</p>
 {picture}"""
 
 
@@ -181,10 +181,10 @@ def _heat(places: Places) -> Image.Image:
     push = np.nan_to_num(places.push)
     largest = float(np.abs(push).max()) or 1.0
     field_ = Image.fromarray((push / largest).astype(np.float32), mode="F")
-    share = np.asarray(field_.resize(small.size, Image.Resampling.NEAREST))[..., None]
+    share = np.asarray(field_.resize(small.size, Image.Resampling.BICUBIC))[..., None]
     red, green = np.array([200.0, 30, 20]), np.array([10.0, 130, 90])
     tint = np.where(share > 0, red, green)
-    mixed = grey + 0.75 * np.abs(share) * (tint - grey)
+    mixed = grey + 0.75 * np.minimum(np.abs(share), 1) * (tint - grey)
     return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
 
 

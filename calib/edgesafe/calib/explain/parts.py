@@ -1,21 +1,22 @@
 """Which words, or which places of a picture, push the input outward.
 
 Each part is taken away in turn, and the change of the radius is what it contributed: a word is left
-out; a square of the picture is covered with its mean colour (occlusion: Zeiler & Fergus,
-"Visualizing and understanding convolutional networks", ECCV 2014). A positive value says that the
-input is nearer to the root, safer, without the part. Parts work together, so that the values need
-not add up to anything.
+out; a window of the picture is blurred away, and a square's value is the mean over the windows that
+cover it (occlusion: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV
+2014; blurred and with soft edges, as a hard grey square is itself a thing that a model sees). A
+positive value says that the input is nearer to the root, safer, without the part. Parts work
+together, so that the values need not add up to anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from edgesafe.calib.retrieval.embed import Embedded, Embedder
 
@@ -26,6 +27,7 @@ GRID = 7
 
 _MAX_WORDS = 64
 _SIDE = 768
+_WINDOW = 2  # squares along a side of what is blurred at once
 
 
 @dataclass(frozen=True)
@@ -70,20 +72,31 @@ def places_of(embedder: Embedder, rgb: NDArray[np.uint8]) -> Places:
     radius = embedder.radius(whole.point) if whole.point is not None else None
     if radius is None:
         return Places(np.full((GRID, GRID), np.nan), rgb)
-    push = [_push(embedder, one, radius) for one in embedder.images(_covered(rgb))]
-    values = np.array([np.nan if value is None else value for value in push])
-    return Places(values.reshape(GRID, GRID), rgb)
+    found = (_push(embedder, one, radius) for one in embedder.images(_blurred(rgb)))
+    sums, counts = np.zeros((GRID, GRID)), np.zeros((GRID, GRID))
+    for (i, j), value in zip(_windows(), found, strict=True):
+        if value is not None:
+            sums[i : i + _WINDOW, j : j + _WINDOW] += value
+            counts[i : i + _WINDOW, j : j + _WINDOW] += 1
+    return Places(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), rgb)
 
 
-def _covered(rgb: NDArray[np.uint8]) -> Iterator[Any]:
-    """The picture with one square after the other in its mean colour."""
-    mean = rgb.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+def _windows() -> Iterator[tuple[int, int]]:
+    """First row and column of every window."""
+    yield from product(range(GRID - _WINDOW + 1), repeat=2)
+
+
+def _blurred(rgb: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """The picture with one window after the other blurred away."""
+    image = Image.fromarray(rgb)
+    square = min(image.size) / GRID
+    away = image.filter(ImageFilter.GaussianBlur(square))
     rows, columns = (np.linspace(0, side, GRID + 1).astype(int) for side in rgb.shape[:2])
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        for left, right in zip(columns[:-1], columns[1:], strict=True):
-            covered = rgb.copy()
-            covered[top:bottom, left:right] = mean
-            yield covered
+    for i, j in _windows():
+        mask = np.zeros(rgb.shape[:2], np.uint8)
+        mask[rows[i] : rows[i + _WINDOW], columns[j] : columns[j + _WINDOW]] = 255
+        soft = Image.fromarray(mask).filter(ImageFilter.GaussianBlur(square / 6))
+        yield np.asarray(Image.composite(away, image, soft))
 
 
 def _push(embedder: Embedder, one: Embedded | None, radius: float) -> float | None:
