@@ -218,10 +218,12 @@ def test_a_probe_makes_a_flat_package_judge(
     with pytest.raises(PackageError, match="calibrate probe"):
         Moderator.load(bare)
     out = tmp_path / "probed"
-    wish = ["--max-miss", 0.1, "--confidence", 0.9]
+    page = tmp_path / "probe.html"
+    wish = ["--max-miss", 0.1, "--confidence", 0.9, "--report", page]
     ran = _run("probe", data, "--model", bare, "--out", out, *wish)
     assert ran.exit_code == 0, ran.output
     assert "probe of 60 cases" in ran.output
+    assert "logit of the probe" in page.read_text(encoding="utf-8")
     package = read_package(out)
     assert package.manifest.release == 2 and package.manifest.probe == "probe.json"
     found = package.manifest.thresholds["image"]
@@ -237,3 +239,18 @@ def test_a_hyperbolic_package_needs_no_probe(
 ) -> None:
     ran = _run("probe", data, "--model", tiny_package, "--out", tmp_path / "p")
     assert "scores without a probe" in str(_error(ran))
+
+
+def test_a_half_probed_package_judges_what_it_can(
+    flat_parts: Callable[..., Any], tiny_parts: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Both modalities have encoders; only images have a probe."""
+    fields, files = flat_parts()
+    whole_fields, whole = tiny_parts()
+    fields["encoders"]["text"] = {**whole_fields["encoders"]["text"], "outputs": ["embedding"]}
+    files |= {name: whole[name] for name in ("text.onnx", "tokenizer.json")}
+    moderator = Moderator(write_package(tmp_path / "p", fields, files))
+    red = np.full((16, 16, 3), (255, 0, 0), np.uint8)
+    assert moderator.check(red).decision == "unsafe"
+    with pytest.raises(PackageError, match="no probe for texts"):
+        moderator.check_text("a knife")

@@ -58,6 +58,7 @@ _PROBE_FILE = "probe.json"
     type=click.Choice(["image", "text", "both"]),
     help="Which probe to fit. [default: of whatever DATA holds]",
 )
+@click.option("--report", type=click.Path(path_type=Path), help="HTML file with drawings to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing package.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
 def probe(
@@ -69,6 +70,7 @@ def probe(
     fit_share: float,
     l2: float | None,
     modality: str | None,
+    report: Path | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -81,6 +83,8 @@ def probe(
     from edgesafe.calib.choose_threshold import Wish, choose_threshold
     from edgesafe.calib.labelled import read_labelled
     from edgesafe.calib.next_release import check_out, plain_threshold, write_next_release
+    from edgesafe.calib.threshold_report import threshold_report
+    from edgesafe.runtime.files import atomic_write
     from edgesafe.runtime.package import read_package
     from edgesafe.runtime.probe import parse_probe, probe_json
 
@@ -114,6 +118,8 @@ def probe(
         files=files,
         overwrite=overwrite,
     )
+    if report is not None:
+        atomic_write(report, threshold_report(made.manifest, judged, chosen).encode("utf-8"))
     if as_json:
         thresholds = {kind: plain_threshold(one) for kind, one in chosen.items()}
         summary: dict[str, Any] = {"package": made.manifest.identity, "path": str(out)}
