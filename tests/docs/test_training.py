@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from edgesafe.train import config, lorentz, losses
-from edgesafe.train.data import quadruplets, report
+from edgesafe.calib import bad_records as report
+from edgesafe.calib import quadruplets
+from edgesafe.train import config, lorentz, loss_config, losses
 from edgesafe.train.encoders import openclip
 from edgesafe.train.losses import Quadruplets, hysac_terms
 
@@ -68,6 +69,17 @@ def test_every_term_of_the_loss_is_there() -> None:
     assert hasattr(losses, "place")
     first = re.findall(r"^\| (`.+?`) \|", section("The loss"), re.M)
     assert {name for cell in first for name in re.findall(r"`(\w+)`", cell)} == terms | {"place"}
+
+
+def test_every_term_of_the_other_losses_is_there() -> None:
+    text = section("Safe-CLIP")
+    terms = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?`) \|", text, re.M))))
+    fields = {f.name for f in dataclasses.fields(loss_config.SafeClipConfig)}
+    assert terms == fields - {"temperature", "normalise"}
+    for table, values in config.METHOD_DEFAULTS["safeclip"].items():
+        for key, value in values.items():
+            shown_value = f"{value:g}" if isinstance(value, float) else shown(value)
+            assert f"`{table}.{key}` {shown_value}" in text.replace("\n", " ")
 
 
 def test_every_field_of_a_record_is_there() -> None:

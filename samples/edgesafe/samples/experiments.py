@@ -1,0 +1,304 @@
+"""The papers' comparison on the embedded towers and data: what does each method retrieve?
+
+    python -m edgesafe.samples.experiments --work DIR [--data DIR] [--quick]
+
+Trains, all with the same towers, data, steps and learning rate: CLIP on safe and unsafe pairs (the
+start of the others), Safe-CLIP, HySAC, and HySAC without the term that says "a safe image entails
+the unsafe text". Then runs the retrieval protocol of the papers on records whose photos none of
+them has seen, and prints the columns of tables 1 and 2. What is there already is not made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from edgesafe.calib.retrieval.evaluate_cmd import tables
+from edgesafe.calib.retrieval.protocol import CLASSES, EmbeddedQuadruplets, Row, evaluate
+from edgesafe.cli import run
+from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.files import atomic_write
+from edgesafe.train import engine
+from edgesafe.train.checkpoint import load_checkpoint
+from edgesafe.train.config import DataConfig, read_config
+from edgesafe.train.data.quadruplets import read_quadruplets
+from edgesafe.train.evaluate import EncodeSettings, encode_split
+from edgesafe.train.fields import read_file
+
+__all__ = ["METHODS", "main", "shape_of"]
+
+ROOT = Path(__file__).resolve().parents[3]
+SHARED = ROOT / "samples" / "configs" / "experiments.toml"
+BASELINE = "CLIP (trained here)"
+LIFT = {"curvature": 0.1, "visual_scale": 0.5, "textual_scale": 0.5, "lr_scale": 3.0}
+METHODS: dict[str, dict[str, Any]] = {
+    BASELINE: {"method": "clip"},
+    "Safe-CLIP": {"method": "safeclip"},
+    "HySAC": {"method": "hysac", "lift": LIFT},
+    "HySAC w/o S-Ent": {"method": "hysac", "lift": LIFT, "loss": {"entail_safety": 0.0}},
+}
+"""Name in the tables -> what its configuration has beside the shared one."""
+TRAIN, TEST = 6000, 500
+TEST_SHARE = 5  # one photo in so many is held out
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is made.
+
+    Attributes:
+        work: For everything that is made.
+        data: Folder with ``train.jsonl`` and ``test.jsonl``.
+        minutes: Of each of the four trainings.
+        quick: Whether towers and data are tiny: to see that it runs, not what comes out.
+    """
+
+    work: Path
+    data: Path
+    minutes: float
+    quick: bool
+
+
+@click.command()
+@click.option(
+    "--work", type=click.Path(path_type=Path), default=Path("out/experiments"), show_default=True
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Quadruplets: train.jsonl, and test.jsonl where there is one.  [default: made from "
+    "drawings and photos that npm and apt-get fetch]",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.01), default=12.0, show_default=True,
+    help="Limit of each of the four trainings.",
+)  # fmt: skip
+@click.option("--quick", is_flag=True, help="Tiny towers and data, in seconds.")
+def main(work: Path, data: Path | None, minutes: float, quick: bool) -> None:
+    """Train the four methods and print what each retrieves."""
+    work.mkdir(parents=True, exist_ok=True)
+    plan = Plan(work, work / "data", minutes, quick)
+    _prepare(plan, data)
+    report: dict[str, Any] = {"quick": quick, "minutes": minutes, "models": {}}
+    rows: dict[str, Sequence[Row]] = {}
+    for name in METHODS:
+        started = time.monotonic()
+        checkpoint = _trained(plan, name)
+        rows[name], bounds = measure(checkpoint, plan.data / "test.jsonl")
+        report["models"][name] = {
+            "rows": [row.to_json() for row in rows[name]],
+            "bounds": bounds,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    report["shape"] = shape_of(rows)
+    atomic_write(work / "experiments.json", (json.dumps(report, indent=1) + "\n").encode())
+    for line in tables(rows, published=not quick):
+        click.echo(line)
+    click.echo("")
+    for line in report["shape"]:
+        click.echo(line)
+
+
+def shape_of(rows: Mapping[str, Sequence[Row]]) -> list[str]:
+    """What the papers found, as sentences that say whether it came out here too.
+
+    Args:
+        rows: Name in the tables to the rows of the protocol.
+    """
+
+    def best(name: str, task: str, redirected: bool) -> float:
+        found = [r for r in rows[name] if r.task.name == task]
+        wanted = [r for r in found if r.redirected == redirected] or found
+        return 100 * wanted[0].recall[1]
+
+    sentences = []
+    others = [name for name in rows if name != "HySAC"]
+    for task, redirected, claim in (
+        ("T*->IuI*", True, "unsafe texts find their own safe image"),
+        ("I*->TuT*", True, "unsafe images find their own safe text"),
+        ("T*->I*uI", False, "unsafe texts find their own unsafe image when asked for it"),
+        ("I*->T*uT", False, "unsafe images find their own unsafe text when asked for it"),
+    ):
+        own = best("HySAC", task, redirected)
+        rest = {name: best(name, task, redirected) for name in others}
+        leader = max(rest, key=lambda name: rest[name])
+        verdict = "as in the paper" if own > rest[leader] else "NOT as in the paper"
+        sentences.append(
+            f"{claim}: HySAC {own:.1f}, best other {rest[leader]:.1f} ({leader}): {verdict}"
+        )
+    return sentences
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+def _prepare(plan: Plan, given: Path | None) -> None:
+    if (plan.data / "test.jsonl").is_file() and (plan.data / "train.jsonl").is_file():
+        return
+    plan.data.mkdir(parents=True, exist_ok=True)
+    if plan.quick:
+        _draw(plan.data)
+        return
+    source = given or _build(plan.work)
+    listing = source / "train.jsonl" if source.is_dir() else source
+    lines = _records(listing)
+    ready = source / "test.jsonl"
+    if source.is_dir() and ready.is_file():
+        train, test = lines, _records(ready)
+    else:
+        test = [r for r in lines if _held_out(r)]
+        train = [r for r in lines if not _held_out(r)]
+    if not train or not test:
+        raise DataError(
+            f"{listing}: {len(train)} records to train on and {len(test)} to test on. Name more "
+            "data, of more photos."
+        )
+    _write(plan.data / "train.jsonl", train, listing.parent)
+    _write(plan.data / "test.jsonl", test[:TEST], (ready if ready.is_file() else listing).parent)
+
+
+def _held_out(record: Mapping[str, Any]) -> bool:
+    """Whether the photo that a record was made of is for the test; by its name, so for ever."""
+    photo = str(record.get("photo") or record["safe_image"])
+    return int(hashlib.sha256(photo.encode()).hexdigest(), 16) % TEST_SHARE == 0
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON lines ({error}).") from error
+
+
+def _write(path: Path, records: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    rows = []
+    for record in records:
+        images = {k: str((folder / v).resolve()) for k, v in record.items() if k.endswith("_image")}
+        rows.append(json.dumps({**record, **images}, ensure_ascii=False) + "\n")
+    atomic_write(path, "".join(rows).encode())
+
+
+def _build(work: Path) -> Path:
+    """The demo policy's quadruplets, from fetched drawings and photos alone."""
+    lacking = [name for name in ("npm", "apt-get", "dpkg-deb") if shutil.which(name) is None]
+    if lacking:
+        raise DataError(
+            f"{', '.join(lacking)} not found, which fetch the drawings and photos. Install them, "
+            "or name a folder with train.jsonl with --data."
+        )
+    assets, data = work / "assets", work / "quadruplets"
+    photos = [assets / "photos" / name for name in ("mvtb", "opencv", "wallpapers", "themes")]
+    if not (data / "train.jsonl").is_file():
+        _module("edgesafe.samples.hazards.fetch", "--out", assets)
+        named = [word for photo in photos for word in ("--photos", photo)]
+        _module(
+            "edgesafe.samples.hazards.build", *named, "--assets", assets, "--out", data,
+            "--train", TRAIN, "--val", 0,
+        )  # fmt: skip
+    return data
+
+
+def _module(name: str, *words: object) -> None:
+    done = subprocess.run([sys.executable, "-m", name, *map(str, words)], check=False)
+    if done.returncode:
+        raise DataError(f"{name} ended with status {done.returncode}; its message stands above.")
+
+
+def _draw(folder: Path) -> None:
+    """Quadruplets of coloured squares, and of the same with a red disc."""
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 24), ("test", 12)):
+        rows = []
+        for i in range(count):
+            colours = rng.integers(0, 200, (4, 4, 3), dtype=np.uint8)
+            safe = Image.fromarray(colours).resize((40, 40), Image.Resampling.BICUBIC)
+            unsafe = safe.copy()
+            ImageDraw.Draw(unsafe).ellipse((8, 8, 28, 28), fill=(255, 20, 0))
+            safe.save(folder / f"{name}{i}.png")
+            unsafe.save(folder / f"{name}{i}-unsafe.png")
+            rows.append(
+                {
+                    "id": f"{name}{i}",
+                    "safe_image": f"{name}{i}.png",
+                    "unsafe_image": f"{name}{i}-unsafe.png",
+                    "safe_text": f"a photo of thing {i}",
+                    "unsafe_text": f"thing {i} is on fire",
+                }
+            )
+        _write(folder / f"{name}.jsonl", rows, folder)
+
+
+# --- training and measuring ---------------------------------------------------------------------
+
+
+def _trained(plan: Plan, name: str) -> Path:
+    out = plan.work / name.replace(" ", "-").replace("/", "").replace("(", "").replace(")", "")
+    if (out / "experiment.json").is_file():
+        return out
+    shared = _tiny() if plan.quick else read_file(SHARED)
+    limit = {"max_minutes": plan.minutes}
+    table = {**shared, "seed": 42, "train": {**shared["train"], **limit}, **METHODS[name]}
+    click.echo(f"training {name}, {plan.minutes:g} minutes at most", err=True)
+    resume = (engine.run_folder(out) / "state").is_dir()
+    engine.train(
+        read_config(table),
+        plan.data / "train.jsonl",
+        out,
+        resume=resume,
+        # The other methods tune a CLIP, as those of the papers do.
+        init=None if name == BASELINE else _trained(plan, BASELINE),
+    )
+    atomic_write(out / "experiment.json", (json.dumps({"name": name}) + "\n").encode())
+    return out
+
+
+def _tiny() -> dict[str, Any]:
+    towers = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16,
+                       "patch_size": 8},
+        "text_cfg": {"width": 32, "heads": 2, "layers": 1},
+        "quick_gelu": True,
+    }  # fmt: skip
+    return {
+        "architecture": {"name": "open_clip:tiny", "config": towers},
+        "train": {"image": "full", "text": "full", "epochs": 2, "batch_size": 12, "patience": 0},
+        "data": {"workers": 0},
+    }
+
+
+def measure(checkpoint: Path, listing: Path) -> tuple[tuple[Row, ...], dict[str, float] | None]:
+    """Runs the protocol on the records of a listing.
+
+    Returns:
+        The rows, and where redirected queries ended; None for a model without a root.
+    """
+    model, info = load_checkpoint(checkpoint)
+    records = read_quadruplets(listing, DataConfig(check_images=False)).records
+    embedded = encode_split(model, records, EncodeSettings(torch.device("cpu")))
+    quadruplets = EmbeddedQuadruplets(
+        **{name: getattr(embedded, name).double().numpy() for name in CLASSES},
+        keys={name: [str(getattr(r, name)) for r in records] for name in CLASSES},
+    )
+    if model.curvature is None:
+        return evaluate(quadruplets, "cosine"), None
+    bounds = {name: float(info.bounds[name]["avg"]) for name in ("safe_text", "safe_image")}
+    curvature = float(model.curvature.detach())
+    return evaluate(quadruplets, "hyperbolic", curvature=curvature, bounds=bounds), bounds
+
+
+if __name__ == "__main__":
+    run(main)
