@@ -173,7 +173,8 @@ def _with_fitting_storage(
                 f"the {modality} tower is too large for one file as {wanted}: its weights are "
                 f"stored as {chosen}"
             )
-            options = replace(options, **{f"{modality}_storage": chosen})
+            change: dict[str, Any] = {f"{modality}_storage": chosen}
+            options = replace(options, **change)
     return options
 
 

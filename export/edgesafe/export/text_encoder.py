@@ -116,7 +116,8 @@ def _difference(folder: Path, encoder: DualEncoder) -> float:
 
     ids, mask = encoder.tokenize(TEXTS)
     with _quiet():
-        loaded = CLIPTextModel.from_pretrained(str(folder)).eval()
+        loaded: Any = CLIPTextModel.from_pretrained(str(folder))
+    loaded.eval()
     tower = encoder.text
     assert isinstance(tower, ClipTextTower) and isinstance(tower.text_projection, Tensor)
     found = loaded(input_ids=ids).pooler_output @ tower.text_projection

@@ -138,7 +138,7 @@ def _settings(path: Path) -> dict[str, Any]:
             + (text_only if kind == "clip_text_model" else "")
         )
     try:
-        config = CLIPConfig.from_dict(dict(table))
+        config: Any = CLIPConfig.from_dict(dict(table))
     except Exception as error:  # transformers validates in many ways
         raise CheckpointError(f"{path} is not a description of a CLIP ({error}).") from error
     towers = {"image": config.vision_config, "text": config.text_config}
