@@ -12,11 +12,13 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from edgesafe.calib.retrieval.traversal import traverse
 from edgesafe.export.functions import DOMAIN, OPERATORS, attach_functions, function
 from edgesafe.runtime import lorentz
 
 PAIRS = ("LorentzDistance", "ExteriorAngle")
 CURVATURES = (0.1, 1.0, 10.0)
+TAU = 0.5
 
 
 def graph(name: str, opset: int = 18, **attributes: Any) -> onnx.ModelProto:
@@ -24,7 +26,10 @@ def graph(name: str, opset: int = 18, **attributes: Any) -> onnx.ModelProto:
     points = {"X": ["N", "d"], "C": []}
     if name in PAIRS:
         points = {"X": ["N", "d"], "Z": ["M", "d"], "C": []}
-    shape = {"ExpMap0": ["N", "d"]}.get(name, ["N", "M"] if name in PAIRS else ["N"])
+    if name == "Traverse":
+        points = {"X": ["N", "d"], "T": [], "C": []}
+    mapped = {"ExpMap0": ["N", "d"], "Traverse": ["N", "d"]}
+    shape = mapped.get(name, ["N", "M"] if name in PAIRS else ["N"])
     inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in points.items()]
     node = helper.make_node(name, list(points), ["Y"], domain=DOMAIN, **attributes)
     output = helper.make_tensor_value_info("Y", TensorProto.FLOAT, shape)
@@ -70,6 +75,7 @@ def expected(name: str, x: np.ndarray, z: np.ndarray, c: float) -> np.ndarray:
     return {
         "ExpMap0": lambda: lorentz.exp_map0(wide, c),
         "RootDistance": lambda: lorentz.root_distance(wide, c),
+        "Traverse": lambda: traverse(wide, TAU, c)[0],
         "HalfAperture": lambda: lorentz.half_aperture(wide, c),
         "LorentzDistance": lambda: lorentz.distance(wide[:, None], other[None], c),
         "ExteriorAngle": lambda: lorentz.exterior_angle(wide[:, None], other[None], c),
@@ -81,6 +87,7 @@ def expected(name: str, x: np.ndarray, z: np.ndarray, c: float) -> np.ndarray:
 TOLERANCE = {
     "ExpMap0": 1.5e-5,
     "RootDistance": 1e-6,
+    "Traverse": 1e-6,
     "HalfAperture": 1e-6,
     "LorentzDistance": 4e-5,
     "ExteriorAngle": 4e-6,
@@ -97,6 +104,8 @@ def test_bodies_compute_the_geometry(name: str, runtime: str) -> None:
     z = np.concatenate([points(2), neighbours(x)])
     for c in CURVATURES:
         feeds = {"X": x, "C": np.array(c, np.float32)} | ({"Z": z} if name in PAIRS else {})
+        if name == "Traverse":
+            feeds["T"] = np.array(TAU, np.float32)
         (got,) = run(None, feeds)
         truth = expected(name, x, z, float(np.float32(c)))
         assert got.shape == truth.shape and got.dtype == np.float32
@@ -140,6 +149,11 @@ def test_limits() -> None:
     np.testing.assert_allclose(aperture, [*[np.pi / 2] * 4, np.pi / 6], rtol=2e-7)
     (narrow,) = session(graph("HalfAperture", min_radius=0.05)).run(None, {"X": x, "C": c})
     assert narrow[4] == pytest.approx(np.arcsin(0.25), rel=1e-6)
+    (moved,) = session(graph("Traverse")).run(
+        None, {"X": x, "T": np.array(0.2, np.float32), "C": c}
+    )
+    np.testing.assert_array_equal(moved[:4], x[:4])  # nearer than 0.2, asinh(0.2) = 0.1987
+    np.testing.assert_allclose(np.arcsinh(moved[4, 0]), 0.2, rtol=2e-7)
     (mapped,) = session(graph("ExpMap0")).run(None, {"X": x, "C": c})
     np.testing.assert_allclose(mapped[:, 0], np.sinh(x[:, 0].astype(np.float64)), rtol=2e-7)
     (huge,) = session(graph("ExpMap0")).run(None, {"X": x * 1e4, "C": c})

@@ -8,6 +8,8 @@ for the formulas and why they do not cancel).
 ============================== ===========================================================
 ``ExpMap0(X, C)``              tangent vectors at the root (..., d) -> points (..., d)
 ``RootDistance(X, C)``         points (..., d) -> distance from the root (...)
+``Traverse(X, T, C)``          points (..., d), distance tau from the root, of no dimension or
+                               (..., 1) -> points no farther than tau, on the geodesics to the root
 ``HalfAperture(X, C)``         cone apexes (..., d) -> half aperture in radians (...);
                                attribute ``min_radius``, default 0.1 (write it out: onnx's own
                                reference evaluator does not apply defaults)
@@ -80,6 +82,25 @@ _ROOT_DISTANCE = """
     r = Mul(s, n)
     a = Asinh(r)
     Y = Div(a, s)
+"""
+
+# The point at distance tau from the root along a ray has the length sinh(sqrt(c) tau) / sqrt(c). A
+# point that is nearer stays: its quotient is cut to 1.
+_TRAVERSE = """
+    last = Constant<value_ints = [-1]>()
+    one = Constant<value_float = 1.0>()
+    tiny = Constant<value_float = 1e-30>()
+    limit = Constant<value_float = 80.7>()
+    s = Sqrt(C)
+    n = ReduceL2<keepdims = 1>(X, last)
+    r = Mul(s, n)
+    safe = Max(r, tiny)
+    reach0 = Mul(s, T)
+    reach = Min(reach0, limit)
+    target = Sinh(reach)
+    quotient = Div(target, safe)
+    factor = Min(quotient, one)
+    Y = Mul(factor, X)
 """
 
 # 1e-30 keeps an apex at the root from 0/0; its quotient is cut to 1 like every other above 1.
@@ -217,6 +238,7 @@ _EXTERIOR_ANGLE = (
 _BODIES = {
     "ExpMap0": ("", "X, C", _EXP_MAP0),
     "RootDistance": ("", "X, C", _ROOT_DISTANCE),
+    "Traverse": ("", "X, T, C", _TRAVERSE),
     "HalfAperture": ("<min_radius: float = 0.1>", "X, C", _HALF_APERTURE),
     "LorentzDistance": ("", "X, Z, C", _LORENTZ_DISTANCE),
     "ExteriorAngle": ("", "X, Z, C", _EXTERIOR_ANGLE),

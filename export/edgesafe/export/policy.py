@@ -86,7 +86,7 @@ def _interface(model: ModelProto) -> Iterator[str]:
 def _node(
     node: NodeProto, types: Mapping[str, int], constants: Mapping[str, np.ndarray]
 ) -> Iterator[str]:
-    place = f"{node.op_type} {node.name or node.output[0]!r}"
+    place = f"{node.op_type} {node.name or node.output[0]}"
     if node.domain not in ("", DOMAIN):
         yield f"{place} is of the domain {node.domain}, which not every runtime has"
     if node.op_type in _DYNAMIC_QUANTISATION:
