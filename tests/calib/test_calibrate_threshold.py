@@ -197,6 +197,19 @@ def test_json_is_the_result_on_one_line(tiny_package: Path, tmp_path: Path) -> N
     assert Moderator.load(tmp_path / "p").check_text("knife").decision == "unsafe"
 
 
+def test_a_promise_that_costs_too_much_is_pointed_out(tiny_package: Path, tmp_path: Path) -> None:
+    lines = [{"text": "a knife", "label": "safe"}] * 3 + [{"text": "a dog", "label": "unsafe"}] * 3
+    listing = tmp_path / "t.jsonl"
+    listing.write_text("\n".join(map(json.dumps, lines)))
+    ran = _run(
+        "threshold", listing, "--model", tiny_package, "--out", tmp_path / "p", "--max-miss", 0.5,
+        "--confidence", 0.8,
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.output
+    assert "warning: 100 % of the safe texts are flagged" in ran.stderr
+    assert "probability  none" in ran.stdout
+
+
 def test_max_fpr_chooses_without_a_guarantee(
     tiny_package: Path, data: Path, tmp_path: Path
 ) -> None:

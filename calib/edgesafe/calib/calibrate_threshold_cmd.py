@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["score_with_progress", "shown_threshold", "threshold", "which_records"]
 
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+_MANY_ALARMS = 0.5
 CONFIDENCE = click.FloatRange(0.5, 1, max_open=True)
 
 
@@ -126,6 +127,13 @@ def threshold(
     made = write_next_release(package, out, thresholds=chosen, overwrite=overwrite)
     if report is not None:
         atomic_write(report, threshold_report(made.manifest, judged, chosen).encode("utf-8"))
+    for name, one in chosen.items():
+        if one.fpr and one.fpr.value > _MANY_ALARMS:
+            click.echo(
+                f"warning: {100 * one.fpr.value:.0f} % of the safe {name}s are flagged: this model "
+                "hardly tells your data apart, and keeps the promise at that price",
+                err=True,
+            )
     if as_json:
         summary: dict[str, Any] = {
             "package": made.manifest.identity,
@@ -203,16 +211,16 @@ def shown_threshold(name: str, found: Threshold) -> list[str]:
     """Return the lines that tell a person of a threshold."""
     low, high = found.interval
     lines = [
-        f"{name}: safe up to {found.value:.4f}  ({100 * found.confidence:g} % interval {low:.4f} "
-        f"to {high:.4f}, {found.n} cases)"
+        f"{name}: safe up to {found.value:.4g}  ({100 * found.confidence:g} % interval {low:.4g} "
+        f"to {high:.4g}, {found.n} cases)"
     ]
     for title, rate in (("false alarms", found.fpr), ("missed", found.miss_rate)):
         if rate:
             lines.append(f"  {title:<13}{_rate(rate)}")
     if found.band:
-        lines.append(f"  undecided    above {found.band.lower:.4f}, up to {found.band.upper:.4f}")
+        lines.append(f"  undecided    above {found.band.lower:.4g}, up to {found.band.upper:.4g}")
     for concept, own in found.concepts.items():
-        lines.append(f"  {concept:<13}safe up to {own.value:.4f}  ({own.n} cases)")
+        lines.append(f"  {concept:<13}safe up to {own.value:.4g}  ({own.n} cases)")
     if found.temperature:
         lines.append(
             f"  probability  sigmoid((score - {found.temperature.bias:.4f}) / "
