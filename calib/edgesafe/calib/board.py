@@ -111,20 +111,25 @@ class MarkerBoard:
         middles = np.array([[*marker.centre, 0.0] for marker in self.markers])
         return np.asarray(middles[:, None] + square)
 
-    def draw(self, px_per_mm: float) -> NDArray[np.float32]:
+    def draw(self, px_per_mm: float, half: float | None = None) -> NDArray[np.float32]:
         """Return how white the board is, (n, n) in 0..1, n = 2 ``half`` ``px_per_mm``.
 
         Seen as its frame tells: x to the right, y down.
+
+        Args:
+            px_per_mm: Resolution.
+            half: Half the side of what is drawn, mm, at least that of the board. [default: just it]
         """
         import cv2
 
-        size = max(1, round(2 * self.half * px_per_mm))
+        half = self.half if half is None else half
+        size = max(1, round(2 * half * px_per_mm))
         board = np.ones((size, size), np.float32)
         for centre in self.squares:
-            board[self._place(centre, self.pitch, px_per_mm)] = 0
+            board[_place(centre, self.pitch, half, px_per_mm)] = 0
         for marker in self.markers:
             cells = np.pad(marker.bits.astype(np.float32), self.border_bits)
-            rows, columns = self._place(marker.centre, self.side, px_per_mm)
+            rows, columns = _place(marker.centre, self.side, half, px_per_mm)
             shape = (columns.stop - columns.start, rows.stop - rows.start)
             ink = cv2.resize(cells, shape, interpolation=cv2.INTER_AREA)
             if min(shape) > len(cells):
@@ -132,16 +137,17 @@ class MarkerBoard:
             board[rows, columns] = ink
         return board
 
-    def _place(
-        self, centre: tuple[float, float], side: float, px_per_mm: float
-    ) -> tuple[slice, slice]:
-        """Return rows and columns of a square in the drawn board."""
-        low = [round((value - side / 2 + self.half) * px_per_mm) for value in centre]
-        high = [round((value + side / 2 + self.half) * px_per_mm) for value in centre]
-        columns, rows = (
-            slice(start, max(start + 1, end)) for start, end in zip(low, high, strict=True)
-        )
-        return rows, columns
+
+def _place(
+    centre: tuple[float, float], side: float, half: float, px_per_mm: float
+) -> tuple[slice, slice]:
+    """Return rows and columns of a square in a drawn board."""
+    low = [round((value - side / 2 + half) * px_per_mm) for value in centre]
+    high = [round((value + side / 2 + half) * px_per_mm) for value in centre]
+    columns, rows = (
+        slice(start, max(start + 1, end)) for start, end in zip(low, high, strict=True)
+    )
+    return rows, columns
 
 
 def _marker(value: Any, cells: int, where: str) -> Marker:

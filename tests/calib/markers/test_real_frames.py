@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgesafe.calib.bop import BopDataset
 from edgesafe.calib.markers.boards import read_board
-from edgesafe.calib.markers.detect import find_board_pose, MarkerFinder
+from edgesafe.calib.markers.detect import MarkerFinder, find_board_pose
 from edgesafe.calib.markers.erase import Eraser
 from edgesafe.calib.markers.erase_dataset import erase_dataset
 from edgesafe.calib.markers.markers_cmd import markers

@@ -189,8 +189,7 @@ def audit_sets(
     opened = {kind: sets.open(kind) for kind in sets.kinds}
     chosen = _objects(opened["orig"], networks, objects)
     models = {
-        obj_id: _simplified(model)
-        for obj_id, model in eval_models(opened["orig"], chosen).items()
+        obj_id: _simplified(model) for obj_id, model in eval_models(opened["orig"], chosen).items()
     }
     frames = tuple(opened["orig"].keys)
     found = tuple(
@@ -249,9 +248,7 @@ def _audit_network(
         progress(name, kind)
         data = opened[kind]
         estimates[kind] = [run.estimates(kind, data, sorted(models), min_visib) for run in runs]
-        targets[kind] = [
-            compare(data, models, one, min_visib=min_visib) for one in estimates[kind]
-        ]
+        targets[kind] = [compare(data, models, one, min_visib=min_visib) for one in estimates[kind]]
     hits = {kind: Hits.of(targets[kind], frames) for kind in kinds}
 
     def gap(first: str, second: str) -> Interval | None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesafe.calib.pose_scores import Target
-from edgesafe.calib.statistics import bootstrap_interval
+from edgesafe.calib.statistics import bootstrap_interval, clopper_pearson
 
 __all__ = ["Hits", "Interval", "difference", "median_of", "ratio", "recall", "share"]
 
@@ -87,7 +87,8 @@ class Hits:
 
 def recall(hits: Hits) -> Interval:
     """Return the share of poses that are right."""
-    return _bootstrap(lambda a: _accuracy(a[0]), hits.targets, hits)
+    found = _bootstrap(lambda a: _accuracy(a[0]), hits.targets, hits)
+    return _exact(found, hits.table.shape[1])
 
 
 def difference(first: Hits, second: Hits) -> Interval:
@@ -97,7 +98,9 @@ def difference(first: Hits, second: Hits) -> Interval:
 
 def ratio(first: Hits, second: Hits) -> Interval:
     """Return the first share over the second; NaN where that is 0."""
-    return _bootstrap(lambda a: _over(_accuracy(a[0]), _accuracy(a[1])), first.targets, first, second)
+    return _bootstrap(
+        lambda a: _over(_accuracy(a[0]), _accuracy(a[1])), first.targets, first, second
+    )
 
 
 def median_of(values: Mapping[tuple[int, int], Sequence[float]]) -> Interval:
@@ -107,7 +110,18 @@ def median_of(values: Mapping[tuple[int, int], Sequence[float]]) -> Interval:
 
 def share(flags: Mapping[tuple[int, int], Sequence[float]]) -> Interval:
     """Return the mean of values in 0..1 that belong to frames."""
-    return _by_frame(flags, lambda drawn: float(np.mean(drawn)))
+    return _exact(_by_frame(flags, lambda drawn: float(np.mean(drawn))), len(flags))
+
+
+def _exact(found: Interval, frames: int) -> Interval:
+    """Give a share of all or none the exact interval of so many frames.
+
+    Drawing again from frames that agree finds no spread.
+    """
+    if found.value not in (0.0, 1.0) or not frames:
+        return found
+    low, high = clopper_pearson(frames if found.value else 0, frames)
+    return Interval(found.value, low, high, found.n)
 
 
 def _by_frame(
@@ -135,9 +149,7 @@ def _bootstrap(statistic: Callable[[list[Array]], float], n: int, *hits: Hits) -
     if not np.isfinite(value):
         return Interval(np.nan, np.nan, np.nan, n)
     with np.errstate(invalid="ignore"):
-        low, high = bootstrap_interval(
-            drawn, np.arange(frames), np.arange(seeds), repeats=_REPEATS
-        )
+        low, high = bootstrap_interval(drawn, np.arange(frames), np.arange(seeds), repeats=_REPEATS)
     return Interval(value, low, high, n)
 
 

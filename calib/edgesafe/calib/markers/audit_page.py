@@ -26,7 +26,9 @@ table{border-collapse:collapse;margin:.6rem 0;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #888}
 small,.note{color:#555}.note{max-width:46rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:.5rem;margin:.5rem 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:.5rem;
+margin:.5rem 0}
+td:not(:first-child){white-space:nowrap}
 .tiles figure{margin:0}.tiles img{width:100%;display:block;border:1px solid #ccc}
 figcaption{font-size:.8rem;color:#444}
 svg{max-width:100%;height:auto;font:12px system-ui,sans-serif}.grid{stroke:#ddd}

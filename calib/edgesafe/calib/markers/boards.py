@@ -122,6 +122,4 @@ def _charuco(layout: CalibrationBoard) -> MarkerBoard:
         for column in range(layout.columns)
         if (column, row) not in taken
     ]
-    return MarkerBoard(
-        layout.square, layout.marker, 1, tuple(markers), tuple(squares), correctable
-    )
+    return MarkerBoard(layout.square, layout.marker, 1, tuple(markers), tuple(squares), correctable)

@@ -14,7 +14,16 @@ from edgesafe.calib.markers.smooth import fill_smoothly
 from edgesafe.calib.markers.view import BoardView
 from edgesafe.runtime.video import import_cv2
 
-__all__ = ["Drawn", "clean_plate", "draw_board", "extended_paper", "moved_board", "over", "scatter_markers", "strew"]
+__all__ = [
+    "Drawn",
+    "clean_plate",
+    "draw_board",
+    "extended_paper",
+    "moved_board",
+    "over",
+    "scatter_markers",
+    "strew",
+]
 
 Array = NDArray[np.float64]
 RGB8 = NDArray[np.uint8]

@@ -1,21 +1,21 @@
 """Pictures in which only the markers, the board or the background differ.
 
-============== ==================================================================================
+================= =================================================================================
 ``orig``          the frame
 ``erased``        the visible markers are painted over with paper
 ``board_removed`` the whole board is gone, with what lies between its markers
 ``permuted``      other codes at the same places
-``conflict``      the markers are drawn at another pose of the board; the objects are where they were
+``conflict``      the markers are drawn at another pose; the objects are where they were
 ``swapped``       markers and background of another frame, objects of this one
 ``erased_moved``  the same without the markers: the board's outline is another frame's
 ``noboard``       the objects before photos: what a network meets without a board
 ``scattered``     the same with markers strewn over the photos
-``random_patch``  as many pixels as in ``erased`` are painted over, but none of a marker: the control
-============== ==================================================================================
+``random_patch``  the control: as many pixels as in ``erased`` painted over, but none of a marker
+================= =================================================================================
 
-No pixel of an annotated object changes; where objects are put before another background, the rim of
-one pixel is mixed. Objects are cut out along ``mask_visib``, or else their meshes' projections: what
-stands before them unannotated is then cut out with them.
+No pixel of an annotated object changes; where objects are put before another background, the rim
+of one pixel is mixed. Objects are cut out along ``mask_visib``, or else their meshes' projections:
+what stands before them unannotated is then cut out with them.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from edgesafe.calib.markers.view import BoardView, view_board
 from edgesafe.calib.render.photos import Photos, noise_picture
 from edgesafe.runtime.video import import_cv2
 
-__all__ = ["FILLS", "Erased", "Eraser", "Fill", "markers_left", "paint"]
+__all__ = ["FILLS", "Erased", "Eraser", "Fill", "markers_near", "paint"]
 
 Array = NDArray[np.float64]
 RGB8 = NDArray[np.uint8]
@@ -34,7 +34,7 @@ _FEATHER_PX = 0.7
 _INPAINT_PX = 3
 # A marker found so close to a projected one is that marker.
 _NEAR_PX = 40.0
-_TOLERANCES = (1.0, 1.6, 2.5, 1e9)
+_ROUNDS = 3
 _RIM = 1.06
 _LEAST_THING_PX = 7
 
@@ -90,8 +90,8 @@ class Eraser:
     ) -> Erased:
         """Return a frame without its markers.
 
-        What is left to be found is looked at again with less doubt about what stands before the
-        board, up to none: a marker that stays is worse than a smudge.
+        A marker that is still found afterwards cannot have anything before it, whatever its colour
+        in this light, and is painted over as a whole.
 
         Args:
             rgb: (H, W, 3), without the distortion of a lens.
@@ -100,19 +100,20 @@ class Eraser:
             protected: (H, W) pixels that must not change.
             key: Number of the frame, for the random generator.
         """
-        for tolerance in _TOLERANCES:
+        doubtless: set[int] = set()
+        for _ in range(_ROUNDS):
             rng = np.random.default_rng([self.seed, *key])
-            view = view_board(rgb, K, T, self.pictures, protected, tolerance=tolerance)
+            view = view_board(rgb, K, T, self.pictures, protected, doubtless=doubtless)
             area, new = self._filled(rgb, view, protected, rng)
             page, changed = paint(rgb, area, new, protected, rng)
             # Permuted markers are markers still.
-            left = 0
+            left: list[int] = []
             if self.fill != "permute":
-                found = self.finder.find(page)
-                left = markers_left(found, self.board, K, T)
+                left = markers_near(self.finder.find(page), self.board, K, T)
             if not left:
                 break
-        return Erased(page, changed, view.marker_in_frame(rgb.shape), left, view)
+            doubtless |= set(left)
+        return Erased(page, changed, view.marker_in_frame(rgb.shape), len(left), view)
 
     def _filled(
         self, rgb: RGB8, view: BoardView, protected: Mask, rng: np.random.Generator
@@ -199,12 +200,14 @@ def board_area(shape: tuple[int, ...], view: BoardView, protected: Mask) -> Mask
     return area & ~things & ~protected
 
 
-def markers_left(found: FoundMarkers, board: MarkerBoard, K: Array, T: Array) -> int:
-    """Count markers that were found near the projection of a marker of the board."""
+def markers_near(found: FoundMarkers, board: MarkerBoard, K: Array, T: Array) -> list[int]:
+    """Return, for each marker found near the projection of one of the board's, that one's number.
+
+    Whatever code was read: what is found there is a marker of the board.
+    """
     middles = np.array([[*marker.centre, 1.0] for marker in board.markers])
     seen = middles @ homography(K, T).T
     pixels = seen[:, :2] / seen[:, 2:]
     apart = np.linalg.norm(found.middles[:, None] - pixels[None], axis=2)
-    return int((apart.min(axis=1, initial=np.inf) < _NEAR_PX).sum())
-
-
+    close = apart.min(axis=1, initial=np.inf) < _NEAR_PX
+    return [board.markers[int(at)].id for at in apart[close].argmin(axis=1)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgesafe.calib.bop import BopDataset
 from edgesafe.calib.markers.copies import check_lens, copy_head, copy_scenes, write_png
-from edgesafe.calib.markers.erase import Eraser, markers_left
+from edgesafe.calib.markers.erase import Eraser, markers_near
 from edgesafe.calib.markers.poses import look_at
 from edgesafe.calib.markers.protect import Silhouettes
 from edgesafe.runtime.errors import DataError
@@ -93,7 +93,7 @@ def erase_dataset(
             before, left, changed = len(seen.found), 0, 0.0
             if seen.pose is not None:
                 T = seen.pose.matrix
-                before = markers_left(seen.found, eraser.board, frame.K, T)
+                before = len(markers_near(seen.found, eraser.board, frame.K, T))
                 pixels = silhouettes.of(frame, rgb.shape[1], rgb.shape[0])
                 erased = eraser.erase(rgb, frame.K, T, pixels.protected, frame.key)
                 rgb, left = erased.rgb, erased.left

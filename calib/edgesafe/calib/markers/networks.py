@@ -29,7 +29,7 @@ Answer: TypeAlias = "tuple[int, ArrayLike, ArrayLike, float]"
 PoseFunction: TypeAlias = Callable[
     [NDArray[np.uint8], NDArray[np.float64], Sequence["tuple[int, Box | None]"]], Iterable[Answer]
 ]
-"""From a picture (H, W, 3), K (3, 3), and the objects to find with their visible boxes, to poses."""
+"""From a picture (H, W, 3), K (3, 3), and objects with their visible boxes, to poses."""
 
 
 class Run(Protocol):
@@ -168,9 +168,7 @@ class FunctionRun:
         """Call it on every frame."""
         found: dict[tuple[int, int, int], list[Estimate]] = defaultdict(list)
         for frame in data.frames:
-            wanted = [
-                (one.obj_id, one.bbox_visib) for one in targets_of(frame, objects, min_visib)
-            ]
+            wanted = [(one.obj_id, one.bbox_visib) for one in targets_of(frame, objects, min_visib)]
             if not wanted:
                 continue
             for obj_id, R, t, score in self._function(frame.read_rgb(), frame.K, wanted):

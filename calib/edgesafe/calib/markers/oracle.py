@@ -82,8 +82,7 @@ class ObjectOracle:
     def leak(self) -> bool:
         """Whether the markers give the pose away."""
         return (
-            self.median_add_over_diameter is not None
-            and self.median_add_over_diameter < self.alarm
+            self.median_add_over_diameter is not None and self.median_add_over_diameter < self.alarm
         )
 
     @property

@@ -5,6 +5,7 @@ Pixels have their centres at whole numbers, in the frame and in the pictures.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -69,8 +70,25 @@ class BoardPictures:
     @cached_property
     def ink(self) -> Float:
         """1 on markers and black squares, with their white cells; else 0."""
-        blank = [replace(marker, bits=np.zeros((1, 1), bool)) for marker in self.board.markers]
-        return np.float32(1) - replace(self.board, markers=tuple(blank)).draw(self.px_per_mm)
+        return self.ink_of([marker.id for marker in self.board.markers])
+
+    def ink_of(self, numbers: Collection[int]) -> Float:
+        """Return 1 on some markers, and on black squares; else 0."""
+        cells = np.zeros((1, 1), bool)
+        blank = [replace(one, bits=cells) for one in self.board.markers if one.id in numbers]
+        return np.float32(1) - replace(self.board, markers=tuple(blank)).draw(
+            self.px_per_mm, self.board.half
+        )
+
+    @cached_property
+    def places(self) -> NDArray[np.uint16]:
+        """On each marker its place in the board's list, counted from 1; else 0."""
+        found = np.zeros(self.white.shape, np.uint16)
+        for at, corners in enumerate(self.board.corners[..., :2], 1):
+            pixels = np.round((corners + self.board.half) * self.px_per_mm).astype(int)
+            (left, top), (right, bottom) = pixels[0], pixels[2]
+            found[top:bottom, left:right] = at
+        return found
 
     @cached_property
     def zone(self) -> Float:

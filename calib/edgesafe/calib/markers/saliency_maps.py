@@ -172,9 +172,7 @@ def _with_masks(
         yield one, markers, thing
 
 
-def _in_box(
-    mask: Mask, box: tuple[float, float, float, float], shape: tuple[int, int]
-) -> Float:
+def _in_box(mask: Mask, box: tuple[float, float, float, float], shape: tuple[int, int]) -> Float:
     """Return which share of each cell of a map is on a mask, (h, w)."""
     cv2 = import_cv2()
     rows, columns = shape

@@ -49,8 +49,8 @@ def judge_network(found: NetworkAudit) -> Verdict:
             )
     without = found.kept.get("noboard")
     if proofs:
-        rest = "" if without is None else f", and without a board it keeps {_kept(found)}"
-        return Verdict("reads_markers", f"{name} reads the markers: {' and '.join(proofs)}{rest}.")
+        rest = "" if without is None else f"; without a board it keeps {_kept(found)}"
+        return Verdict("reads_markers", f"{name} reads the markers: {', '.join(proofs)}{rest}.")
     if without is None:
         return Verdict(
             "no_board_free_set",

@@ -1,12 +1,14 @@
 """A board as it is seen in one frame: where its ink is, in what light, and what stands before it.
 
 With A how white the board is at a pixel, W the paper's colour there and B the ink's, a pixel that
-shows the board has the colour E = A W + (1 - A) B. Where a pixel is far from E, something else is
-before the board; no mask of it is needed.
+shows the board has the colour E = A W + (1 - A) B, where blur and a pose that is a pixel off may
+take A from a neighbour. Where a pixel is far from all such E, something else is before the board;
+no mask of it is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,11 +24,16 @@ Array = NDArray[np.float64]
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-# Largest distance, of 255, of a pixel's colour from what the board would show; on borders of the
-# ink, which blur widens, more.
+# Largest distance, of 255, of a pixel's colour from what the board would show.
 _ALIKE = 45.0
-_ALIKE_AT_EDGES = 140.0
+_BLUR_PX = 3
 _FRINGE_PX = 7
+# Contrast of a marker, as a share of that between paper and ink, under which it is hidden: a thing
+# of a grey between the two looks like blurred markers that are only a few pixels wide.
+_CONTRAST = 0.4
+_LEAST_PX = 6
+# What is wholly surrounded by a marker and smaller than this share of it shines, and is no thing.
+_GLOSS = 0.1
 _WHITE, _BLACK = 0.98, 0.02
 _PAPER, _INK = 235.0, 25.0
 
@@ -85,7 +92,7 @@ def view_board(
     pictures: BoardPictures,
     protected: Mask,
     *,
-    tolerance: float = 1.0,
+    doubtless: Collection[int] = (),
 ) -> BoardView:
     """Look at the board in a frame.
 
@@ -95,7 +102,7 @@ def view_board(
         T: (4, 4) T_cam_board.
         pictures: The board.
         protected: (H, W) pixels of objects.
-        tolerance: Factor of how far a pixel's colour may be from the board's.
+        doubtless: Numbers of markers with nothing before them, whatever their colour.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
@@ -112,11 +119,11 @@ def view_board(
     paper = fit_shading(colours, zone & (white > _WHITE) & ~keep, _PAPER)
     ink = fit_shading(colours, zone & (white < _BLACK) & ~keep, _INK)
     ink = np.minimum(ink, paper)
-    share = white[..., None]
-    apart = np.abs(colours - (share * paper + (1 - share) * ink)).max(axis=2)
-    mixed = ((white > 1 - _WHITE + 0.03) & (white < _WHITE - 0.03)).astype(np.uint8)
-    edges = cv2.dilate(mixed, np.ones((3, 3), np.uint8)) > 0
-    alike = (apart < _ALIKE * tolerance) | (edges & (apart < _ALIKE_AT_EDGES * tolerance))
+    apart = _apart(colours, white, paper, ink)
+    alike = (apart < _ALIKE) & ~keep
+    alike &= ~_flat_markers(colours, alike, white, paper - ink, pictures, to_frame, window)
+    if doubtless:
+        alike |= warp(pictures.ink_of(doubtless), to_frame, window, 0.0) > 0
     seen = (zone & alike & ~keep).astype(np.uint8)
     square = np.ones((3, 3), np.uint8)
     seen = cv2.morphologyEx(cv2.morphologyEx(seen, cv2.MORPH_CLOSE, square), cv2.MORPH_OPEN, square)
@@ -124,7 +131,75 @@ def view_board(
     together = seen | keep.astype(np.uint8)
     closed = cv2.morphologyEx(together, cv2.MORPH_CLOSE, np.ones((_FRINGE_PX,) * 2, np.uint8))
     visible = (closed > 0) & zone & ~keep
-    near = cv2.dilate(on_marker.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return BoardView(
-        pictures, K, T, window, white, zone, paper, ink, keep, visible, visible & near
+    visible |= _gloss(
+        zone & ~visible & ~keep, ~zone | keep, _GLOSS * _marker_area(to_frame, pictures)
     )
+    near = cv2.dilate(on_marker.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return BoardView(pictures, K, T, window, white, zone, paper, ink, keep, visible, visible & near)
+
+
+def _apart(colours: Float, white: Float, paper: Float, ink: Float) -> Float:
+    """Return how far each pixel is from the nearest colour that the board may show there, (h, w).
+
+    The colour is ink + s (paper - ink) with s between the least and the most white neighbour.
+    """
+    cv2 = import_cv2()
+    near = np.ones((_BLUR_PX, _BLUR_PX), np.uint8)
+    span = paper - ink
+    along = ((colours - ink) * span).sum(axis=2) / np.maximum((span * span).sum(axis=2), 1)
+    share = np.clip(along, cv2.erode(white, near), cv2.dilate(white, near))[..., None]
+    return np.asarray(np.abs(colours - ink - share * span).max(axis=2))
+
+
+def _gloss(strange: Mask, outside: Mask, most: float) -> Mask:
+    """Return the patches of a mask (h, w) of at most so many pixels that touch nothing outside."""
+    cv2 = import_cv2()
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(strange.astype(np.uint8))
+    small = facts[:, cv2.CC_STAT_AREA] <= most
+    near = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    small[np.unique(labels[near])] = False
+    small[0] = False
+    return np.asarray(small[labels]) if count > 1 else np.zeros_like(strange)
+
+
+def _marker_area(to_frame: Array, pictures: BoardPictures) -> float:
+    """Return the mean area of a marker in the frame, pixels."""
+    inverse = np.linalg.inv(pictures.to_plane)
+    corners = pictures.board.corners.reshape(-1, 3).copy()
+    corners[:, 2] = 1
+    seen = corners @ (to_frame @ inverse).T
+    x, y = (seen[:, :2] / seen[:, 2:]).reshape(-1, 4, 2).transpose(2, 0, 1)
+    after = [1, 2, 3, 0]
+    return float(np.abs((x * y[:, after] - x[:, after] * y).sum(axis=1)).mean() / 2)
+
+
+def _flat_markers(
+    colours: Float,
+    alike: Mask,
+    white: Float,
+    span: Float,
+    pictures: BoardPictures,
+    to_frame: Array,
+    window: Window,
+) -> Mask:
+    """Return the markers (h, w) whose white and black cells differ too little to be seen."""
+    cv2 = import_cv2()
+    shifted = np.array([[1, 0, -window.x], [0, 1, -window.y], [0, 0, 1]]) @ to_frame
+    places = cv2.warpPerspective(
+        pictures.places, shifted, (window.width, window.height), flags=cv2.INTER_NEAREST
+    )
+    count = len(pictures.board.markers) + 1
+    bright = alike & (white > 0.75)
+    dark = alike & (white < 0.25)
+    everything = np.ones_like(alike)
+
+    def mean(values: Float, of: Mask) -> Array:
+        sums = np.bincount(places[of], values[of].mean(axis=1), count)
+        return np.asarray(sums / np.maximum(np.bincount(places[of], minlength=count), 1))
+
+    least = [np.bincount(places[of], minlength=count) for of in (bright, dark)]
+    known = np.minimum(*least) >= _LEAST_PX
+    contrast = mean(colours, bright) - mean(colours, dark)
+    flat = known & (contrast < _CONTRAST * mean(span, everything))
+    flat[0] = False
+    return np.asarray(flat[places])
