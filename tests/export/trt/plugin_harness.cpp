@@ -192,6 +192,13 @@ void drive(IPluginCreatorV3One& creator) {
   if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {
     EXPECT(second->enqueue(now.data(), &after, pointers.data(), &target, nullptr, nullptr) != 0);
   }
+  if (!std::strcmp(name, "Traverse")) {
+    auto limits = now;
+    limits[1].dims = Dims{2, {3, 1}};
+    EXPECT(second->onShapeChange(limits.data(), inputs, &after, 1) == 0);
+    limits[1].dims = Dims{2, {2, 1}};
+    EXPECT(second->onShapeChange(limits.data(), inputs, &after, 1) != 0);
+  }
   // An empty batch is nothing to launch.
   now[0].dims.d[0] = 0;
   EXPECT(second->enqueue(now.data(), &after, pointers.data(), &target, nullptr, nullptr) == 0);

@@ -104,7 +104,12 @@ for name in NAMES:
     assert launch.block_x._expr.value == 128
     scalars = [value._expr.value for value in extra]
     assert all(isinstance(value, trtp.SymInt32) for value in extra)
-    # 0x3e800000 is 0.25.
-    wanted = [5, 7, 24] if pairs else [5, 24, 0x3E800000] if attributes else [5, 24]
+    wanted = [5, 7, 24] if pairs else [5, 24]
+    # 0x3e800000 is 0.25; a traversal has one limit here.
+    wanted += [0x3E800000] if attributes else [1] if name == "Traverse" else []
     assert scalars == wanted, (name, scalars)
+per_row = QDP_REGISTRY["edgesafe::Traverse"].aot_impl_func(
+    tensor(5, 24), tensor(5, 1), C, (tensor(5, 24),), 0
+)
+assert [value._expr.value for value in per_row[3]] == [5, 24, 5]
 print("accepted")

@@ -16,6 +16,8 @@ import mpmath
 import numpy as np
 import pytest
 
+from edgesafe.calib.retrieval.traversal import traverse
+from edgesafe.export.functions import OPERATORS
 from edgesafe.export.trt import ptx
 from edgesafe.export.trt.folders import PLUGIN
 from edgesafe.runtime import lorentz
@@ -133,18 +135,19 @@ def test_close_pairs_against_fifty_digits(host: ctypes.CDLL) -> None:
 def test_traversal_stops_at_the_limit(host: ctypes.CDLL) -> None:
     rng = np.random.default_rng(6)
     x = points(rng, 64)
-    n = len(x)
+    n, wide = len(x), x.astype(np.float64)
     for c in CURVATURES:
-        for limit in (0.05, 0.3, 1.0):
-            moved = call(host, "traverse", [x], [limit, c], [n, 64], (n, 64)).astype(np.float64)
-            before = lorentz.root_distance(x.astype(np.float64), float(np.float32(c)))
-            after = lorentz.root_distance(moved, float(np.float32(c)))
-            inside = before <= limit
+        exact = float(np.float32(c))
+        each = rng.uniform(0.05, 1.0, (n, 1)).astype(np.float32)
+        for limits in (np.float32([0.05]), np.float32([0.3]), np.float32([1.0]), each):
+            sizes = [n, 64, limits.size]
+            moved = call(host, "traverse", [x, limits], [c], sizes, (n, 64)).astype(np.float64)
+            taus = np.broadcast_to(limits.ravel(), n)
+            truth = [traverse(r, float(tau), exact)[0] for r, tau in zip(wide, taus, strict=True)]
+            np.testing.assert_allclose(moved, truth, rtol=2e-6)
+            inside = lorentz.root_distance(wide, exact) < limits.ravel()
             assert inside.any() and not inside.all()
             np.testing.assert_array_equal(moved[inside], x[inside])
-            np.testing.assert_allclose(after[~inside], limit, rtol=2e-6)
-            cosine = np.sum(moved * x, axis=1) / np.linalg.norm(moved, axis=1)
-            np.testing.assert_allclose(cosine, np.linalg.norm(x, axis=1), rtol=1e-6)
 
 
 def test_the_ends_of_the_range(host: ctypes.CDLL) -> None:
@@ -175,6 +178,7 @@ def test_ptx_is_what_jetpack_6_reads() -> None:
     source = (PLUGIN / "kernels.cuh").read_text()
     assert ptx.kernel_names(found) == sorted(re.findall(r"__global__ void (\w+)\(", source))
     quick = (PLUGIN / "quick_deploy.py").read_text()
+    assert set(OPERATORS) <= set(re.findall(r'"([A-Z]\w+)": "edgesafe_', quick))
     assert set(ptx.kernel_names(found)) == set(re.findall(r'"(edgesafe_[a-z_0]+)"', quick))
     with pytest.raises(ExportError, match="NVRTC cannot compile the kernels for compute_87"):
         ptx.compile_ptx(b"nonsense", architecture="compute_87")

@@ -25,9 +25,11 @@ void edgesafe_host_half_aperture(const float* x, float c, float min_radius, int 
   }
 }
 
-void edgesafe_host_traverse(const float* x, float limit, float c, int rows, int d, float* y) {
+void edgesafe_host_traverse(const float* x, const float* limit, float c, int rows, int d,
+                            int limits, float* y) {
   for (int row = 0; row < rows; ++row, x += d, y += d) {
-    const float factor = edgesafe::traverse_factor(kHost, x, d, limit, c);
+    const float own = limit[limits == 1 ? 0 : row];
+    const float factor = edgesafe::traverse_factor(kHost, x, d, own, c);
     for (int i = 0; i < d; ++i) y[i] = factor * x[i];
   }
 }

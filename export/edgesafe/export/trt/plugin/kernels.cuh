@@ -57,12 +57,14 @@ extern "C" __global__ void edgesafe_half_aperture(const float* x, const float* c
   if (lanes.lane == 0) y[row] = found;
 }
 
+/// limits: how many there are, one for all rows or one per row.
 extern "C" __global__ void edgesafe_traverse(const float* x, const float* limit, const float* c,
-                                             int rows, int d, float* y) {
+                                             int rows, int d, int limits, float* y) {
   const long long row = edgesafe::warp_index();
   if (row >= rows) return;
   const auto lanes = edgesafe::warp_lanes();
-  const float factor = edgesafe::traverse_factor(lanes, x + row * d, d, *limit, *c);
+  const float own = limit[limits == 1 ? 0 : row];
+  const float factor = edgesafe::traverse_factor(lanes, x + row * d, d, own, *c);
   edgesafe::scale_row(lanes, x + row * d, d, factor, y + row * d);
 }
 

@@ -53,6 +53,12 @@ int64_t rows_of(Dims const& dims) {
   return rows <= INT32_MAX ? rows : -1;
 }
 
+int64_t volume_of(Dims const& dims) {
+  int64_t volume = 1;
+  for (int32_t i = 0; i < dims.nbDims; ++i) volume *= dims.d[i];
+  return volume;
+}
+
 int32_t last_of(Dims const& dims) { return static_cast<int32_t>(dims.d[dims.nbDims - 1]); }
 
 unsigned blocks_for(int64_t warps) {
@@ -132,6 +138,11 @@ class HeadPlugin final : public IPluginV3,
   int32_t onShapeChange(PluginTensorDesc const* in, int32_t inputs, PluginTensorDesc const*,
                         int32_t outputs) noexcept override {
     if (inputs != op_.inputs || outputs != 1 || rows_of(in[0].dims) < 0) return -1;
+    if (op_.kind == Kind::kTraverse) {
+      // One limit for all rows, or one per row.
+      int64_t const limits = volume_of(in[1].dims);
+      return limits == 1 || limits == rows_of(in[0].dims) ? 0 : -1;
+    }
     return is_pairs(op_.kind) && last_of(in[0].dims) != last_of(in[1].dims) ? -1 : 0;
   }
 
@@ -162,7 +173,8 @@ class HeadPlugin final : public IPluginV3,
         break;
       }
       case Kind::kTraverse:
-        edgesafe_traverse<<<grid, block, 0, stream>>>(x, second, c, rows, d, y);
+        edgesafe_traverse<<<grid, block, 0, stream>>>(
+            x, second, c, rows, d, static_cast<int>(volume_of(in[1].dims)), y);
         break;
       case Kind::kLorentzDistance:
         edgesafe_lorentz_distance<<<grid, block, 0, stream>>>(x, second, c, rows, others, d, y);

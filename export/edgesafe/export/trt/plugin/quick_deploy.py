@@ -146,7 +146,7 @@ def _run_half_aperture(
     _launch("HalfAperture", stream, rows, [X, C], [rows, d, _bits(min_radius)], outputs[0])
 
 
-# --- Traverse: X, the limit T and C ---------------------------------------------------------------
+# --- Traverse: X, the limit T (one, or one per row) and C -----------------------------------------
 
 
 @trtp.register(_id("Traverse"))
@@ -172,7 +172,8 @@ def _aot_traverse(
     tactic: int,
 ) -> AotResult:
     rows = _rows(X)
-    return _aot("Traverse", rows, (rows, X.shape_expr[X.ndim - 1]))
+    limits = T.shape_expr.numel() if T.ndim else 1
+    return _aot("Traverse", rows, (rows, X.shape_expr[X.ndim - 1], limits))
 
 
 @trtp.impl(_id("Traverse"))
@@ -180,7 +181,7 @@ def _run_traverse(
     X: trtp.Tensor, T: trtp.Tensor, C: trtp.Tensor, outputs: tuple[trtp.Tensor], stream: int
 ) -> None:
     rows, d = _sizes(X)
-    _launch("Traverse", stream, rows, [X, T, C], [rows, d], outputs[0])
+    _launch("Traverse", stream, rows, [X, T, C], [rows, d, T.numel()], outputs[0])
 
 
 # --- pairs: X, Z and C ----------------------------------------------------------------------------
