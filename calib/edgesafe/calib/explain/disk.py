@@ -66,7 +66,7 @@ def draw_disk(explanation: Explanation, threshold: Threshold | None) -> Drawing:
     _cones(drawing, scale, e)
     _path(drawing, scale, e, threshold)
     _concepts(drawing, scale, e, shown)
-    _captions(drawing, scale, e)
+    _captions(drawing, scale, e, shown)
     _input(drawing, scale, e)
     _column(drawing, e, threshold)
     return drawing
@@ -154,18 +154,33 @@ def _path(drawing: Drawing, scale: _Scale, e: Explanation, threshold: Threshold 
         )  # fmt: skip
 
 
-def _captions(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
-    """What the path meets: a square where it lies, tied to the stretch where it is the nearest."""
+def _captions(
+    drawing: Drawing, scale: _Scale, e: Explanation, shown: Sequence[ConceptView]
+) -> None:
+    """What the path meets: where it lies, tied to the stretch where it is the nearest."""
+    taken = [scale.place(c.radius, (-1 if c.harmless else 1) * c.direction) for c in shown]
+    badges = []
     for number, met in enumerate(_met(e), 1):
         side = -1 if met.harmless else 1
-        spot = scale.place(met.radius, side * met.direction)
+        x, y = scale.place(met.radius, side * met.direction)
         from_path = scale.place((met.start + met.end) / 2, 0)
         drawing.shape(
-            [from_path, spot], stroke=COLOURS["path"], width=1.2, dash=(2, 4), closed=False
+            [from_path, (x, y)], stroke=COLOURS["path"], width=1.2, dash=(2, 4), closed=False
         )
-        x, y = spot
+        drawing.shape(_dot((x, y), 3.5), fill=COLOURS["path"], stroke="#ffffff")
+        # Its number stands beside it, clear of the others and of the concepts.
+        places = [(x, y - 15), (x - side * 16, y + 8), (x + side * 17, y - 8),
+                  (x - side * 17, y - 8), (x, y - 33), (x + side * 36, y - 12)]  # fmt: skip
+        spot = next((p for p in places if all(_apart(p, t) for t in taken)), places[0])
+        taken += [(x, y), spot]
+        badges.append((number, spot))
+    for number, (x, y) in badges:
         drawing.shape(_box(x, y, 9, 9), fill=COLOURS["path"], stroke="#ffffff", width=1.5)
         drawing.words(x, y + 4.5, str(number), colour="#ffffff", anchor="middle", bold=True)
+
+
+def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1])) > 15
 
 
 def _concepts(

@@ -206,7 +206,7 @@ def _write(draw: ImageDraw.ImageDraw, words: _Words, background: str) -> None:
             stroke_fill=background,
         )
     if words.bold:
-        stroke, colour = max(round(0.035 * words.size * _FINE), 1), words.colour
+        stroke, colour = max(round(0.018 * words.size * _FINE), 1), words.colour
     draw.text(
         (words.x * _FINE, words.y * _FINE),
         words.text,
