@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     "bench": Entry("edgesafe.calib.bench:bench", "cpu", "Measure time and memory on this machine."),
     "calibrate": Entry(
-        "edgesafe.calib.calibrate_cmd:calibrate", "cpu", "Measure a camera: K and distortion."
+        "edgesafe.calib.calibrate_cmd:calibrate", "cpu", "Thresholds, probes and cameras."
     ),
     "render": Entry(
         "edgesafe.calib.render.render_cmd:render", "cpu", "Make training images of parts."
