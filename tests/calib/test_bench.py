@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from edgesafe.calib.bench import bench
-from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.errors import MissingExtraError, UsageError
 
 
 @pytest.fixture
@@ -63,3 +64,21 @@ def test_the_sub_command_takes_its_own_options_only() -> None:
     result = CliRunner().invoke(bench, ["--runs", "3", "pose", "--runs", "10"])
     assert isinstance(result.exception, UsageError)
     assert "after the word pose" in str(result.exception)
+
+
+def test_the_sub_command_that_needs_torch_is_imported_when_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr("edgesafe.calib.bench.importlib.import_module", nothing)
+    missing = "torch.nn"
+    listed = CliRunner().invoke(bench, ["--help"])
+    assert listed.exit_code == 0, listed.output
+    assert "Compare PyTorch, ONNX Runtime and OpenVINO" in listed.stdout
+    done = CliRunner().invoke(bench, ["export"])
+    assert isinstance(done.exception, MissingExtraError)
+    assert "torch is not installed: pip install 'edgesafe[export]'" in str(done.exception)
+    missing = "edgesafe.export.gone"
+    assert isinstance(CliRunner().invoke(bench, ["export"]).exception, ModuleNotFoundError)

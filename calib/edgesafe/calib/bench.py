@@ -1,10 +1,12 @@
 """``edgesafe bench``: what one verdict costs on this machine.
 
-``edgesafe bench pose`` is in :mod:`edgesafe.calib.bench_pose`.
+``edgesafe bench pose`` is in :mod:`edgesafe.calib.bench_pose`; ``edgesafe bench export`` needs
+PyTorch, so it is in the part above and imported when it is run.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,7 +17,8 @@ import click
 from click.core import ParameterSource
 
 from edgesafe.calib.bench_pose import pose
-from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.backends.base import BACKENDS
+from edgesafe.runtime.errors import MissingExtraError, UsageError
 
 __all__ = ["bench"]
 
@@ -27,7 +30,49 @@ _TEXTS = (
 )
 
 
-@click.group(invoke_without_command=True)
+_ABOVE = {
+    "export": (
+        "edgesafe.export.bench_export:export",
+        "Compare PyTorch, ONNX Runtime and OpenVINO on an image tower.",
+    )
+}
+"""Sub-commands that live in a part above this one: name -> (module:attribute, help)."""
+
+
+class _BenchGroup(click.Group):
+    """Imports the sub-commands of :data:`_ABOVE` when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, sorted."""
+        return sorted({*super().list_commands(ctx), *_ABOVE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one command.
+
+        Raises:
+            MissingExtraError: What it needs is not installed.
+        """
+        if cmd_name not in _ABOVE:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = _ABOVE[cmd_name][0].partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            name = (error.name or "").partition(".")[0]
+            if name in ("", "edgesafe"):
+                raise
+            raise MissingExtraError(name, "export") from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing those above."""
+        rows = [(name, text) for name, (_, text) in _ABOVE.items()]
+        rows += [(name, c.get_short_help_str()) for name, c in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+
+@click.group(cls=_BenchGroup, invoke_without_command=True)
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -40,7 +85,7 @@ _TEXTS = (
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "trt", "openvino"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What computes.",
