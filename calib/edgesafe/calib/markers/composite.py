@@ -34,6 +34,7 @@ _GRAIN = 2.0
 _FEATHER_PX = 1.0
 _LEAST_TURN, _MOST_TURN = np.radians(30), np.radians(330)
 _SHIFT_SHARE = 0.145  # of the board's side: 90 mm on the board of LINEMOD
+_TRIES, _TILE = 200, 10
 _OTHER_CODES = ("DICT_4X4_50", "DICT_5X5_50", "DICT_6X6_50")
 
 
@@ -150,12 +151,11 @@ def strew(view: BoardView, area: Mask, forbidden: Mask, rng: Rng) -> Mask:
     seen = np.column_stack([corners, np.ones(len(corners))]) @ homography(view.K, view.T).T
     quads = (seen[:, :2] / seen[:, 2:]).reshape(-1, 4, 2)
     found = np.zeros(area.shape, bool)
-    scale = 1.0
-    for tries in range(600):
-        lacking = wanted - int(found.sum())
-        if lacking <= max(10, wanted // 200):
+    scale, lacking = 1.0, wanted
+    for tries in range(_TRIES):
+        if lacking <= wanted // 200:
             break
-        if tries % 60 == 59:
+        if tries % (_TRIES // 5) == _TRIES // 5 - 1:
             scale *= 0.75
         quad = quads[int(rng.integers(len(quads)))]
         angle = rng.uniform(0, 2 * np.pi)
@@ -171,6 +171,20 @@ def strew(view: BoardView, area: Mask, forbidden: Mask, rng: Rng) -> Mask:
         if not inside.any() or (inside & (forbidden | found)).sum() > 0.05 * inside.sum():
             continue
         found |= inside & ~forbidden
+        lacking = wanted - int(found.sum())
+    free = ~(forbidden | found)
+    rows, columns = -(-height // _TILE), -(-width // _TILE)
+    # What found no room in one piece goes into small tiles.
+    for place in rng.permutation(rows * columns):
+        if lacking <= wanted // 200:
+            break
+        row, column = divmod(int(place), columns)
+        box = (
+            slice(row * _TILE, (row + 1) * _TILE),
+            slice(column * _TILE, (column + 1) * _TILE),
+        )
+        found[box] |= free[box]
+        lacking -= int(free[box].sum())
     return found
 
 
@@ -201,14 +215,18 @@ def _lay(
     low, high = np.float32(-0.5), np.float32(n - 0.5)
     square = np.array([[low, low], [high, low], [high, high], [low, high]], np.float32)
     to_frame = cv2.getPerspectiveTransform(square, corners.astype(np.float32))
-    window = Window(0, 0, width, height)
+    first = np.clip(np.floor(corners.min(axis=0)) - 1, 0, [width, height]).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)) + 2, 0, [width, height]).astype(int)
+    if (last <= first).any():
+        return
+    window = Window(int(first[0]), int(first[1]), *(last - first).tolist())
     white = warp(picture, to_frame, window, 0.0)[..., None]
     share = warp(np.ones_like(picture), to_frame, window, 0.0)[..., None]
     paper, ink = rng.uniform(170, 255), rng.uniform(5, 60)
     # What lies outside of the marker is black in both, so that this is already weighted.
-    page *= 1 - share
-    page += white * paper + (share - white) * ink
-    markers |= share[..., 0] > 0.5
+    page[window.slices] *= 1 - share
+    page[window.slices] += white * paper + (share - white) * ink
+    markers[window.slices] |= share[..., 0] > 0.5
 
 
 def _extended(
