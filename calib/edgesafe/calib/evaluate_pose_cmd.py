@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.output import printable
 
@@ -67,7 +68,7 @@ _HEADER = (
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "trt", "openvino"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What computes.",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.camera import Camera
 from edgesafe.runtime.errors import MissingExtraError, SourceError
 from edgesafe.runtime.gate import Decoded, Refused, decode_array, decode_image, read_image_file
@@ -169,7 +170,7 @@ class _Run:
 @click.option("--model", metavar="PKG", help="Model package; without it, the one of the samples.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "trt", "openvino"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What computes.",

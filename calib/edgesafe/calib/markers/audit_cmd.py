@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from edgesafe.calib.markers.options import board_option, frame_options, open_frames, say
+from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.output import printable
 
@@ -93,7 +94,7 @@ _MAPS_SHOWN = 6
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "trt", "openvino"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What computes.",

@@ -19,6 +19,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.camera import Camera as Device
 from edgesafe.runtime.errors import DataError, MissingExtraError, SourceError
 from edgesafe.runtime.gate import Refused, decode_image, read_image_file
@@ -211,7 +212,7 @@ class _Run:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "trt", "openvino"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What computes.",
