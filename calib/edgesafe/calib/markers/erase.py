@@ -197,7 +197,7 @@ def board_area(shape: tuple[int, ...], view: BoardView, protected: Mask) -> Mask
     cv2 = import_cv2()
     round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_LEAST_THING_PX,) * 2)
     things = cv2.morphologyEx(before, cv2.MORPH_OPEN, round_) > 0
-    return area & ~things & ~protected
+    return np.asarray(area & ~things & ~protected)
 
 
 def markers_near(found: FoundMarkers, board: MarkerBoard, K: Array, T: Array) -> list[int]:

@@ -92,11 +92,10 @@ class Silhouettes:
             mask = np.zeros((height, width), bool)
             mask[box] = drawn.mask
             whole.append(mask)
-            inverse = np.zeros(drawn.window.height * drawn.window.width, np.float32)
-            inverse[drawn.index] = drawn.inverse_depth
-            inverse = inverse.reshape(drawn.window.height, drawn.window.width)
-            before = inverse > nearest[box]
-            nearest[box][before] = inverse[before]
+            nearness = np.zeros(drawn.mask.shape, np.float32)
+            nearness.reshape(-1)[drawn.index] = drawn.inverse_depth
+            before = nearness > nearest[box]
+            nearest[box][before] = nearness[before]
             owner[box][before] = at
         visible = tuple(
             _read_mask(one.mask_visib_path, owner == at) for at, one in enumerate(frame.instances)
