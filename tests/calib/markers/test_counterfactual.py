@@ -135,3 +135,46 @@ def test_a_damaged_index_is_refused(tmp_path: Path):
     (tmp_path / "counterfactuals.json").write_text(json.dumps({"format": "other"}))
     with pytest.raises(DataError, match="make the sets again"):
         read_sets(tmp_path)
+
+
+def test_a_mix_to_train_on(tmp_path: Path, cube_frames: Path):
+    out = tmp_path / "mix"
+    command = ["counterfactual", str(cube_frames), "--board", BOARD, "--out", str(out), "--limit",
+               "2", "--mix", "conflict=1,noboard=3,orig=0", "--repeats", "4"]  # fmt: skip
+    result = CliRunner().invoke(markers, command, catch_exceptions=False)
+    assert result.exit_code == 0 and "8 frames" in result.stdout
+    data = BopDataset.open(out)
+    assert data.split == "train" and data.keys == [(0, i) for i in range(8)]
+    told = json.loads((out / "markers_mix.json").read_bytes())["frames"]
+    assert {one["kind"] for one in told.values()} == {"conflict", "noboard"}
+    source = {frame.key: frame for frame in BopDataset.open(cube_frames).frames}
+    pictures = {}
+    for frame in data.frames:
+        one = told[f"0/{frame.im_id}"]
+        twin = source[tuple(one["source"])]
+        np.testing.assert_allclose(frame.instances[0].t, twin.instances[0].t)
+        path = frame.instances[0].mask_visib_path
+        assert path is not None
+        mask = read_picture(path)[..., 0] > 0
+        assert 200 < mask.sum() < 8000
+        assert np.abs(frame.read_rgb()[mask].astype(int) - twin.read_rgb()[mask]).mean() < 12
+        pictures.setdefault((one["kind"], *one["source"]), []).append(frame.read_rgb())
+    again = max(pictures.values(), key=len)
+    assert len(again) > 1 and (again[0] != again[1]).any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--mix", "orig=x"],
+        ["--mix", "orig=0"],
+        ["--mix", "nothing=1"],
+        ["--mix", "orig=1", "--kinds", "orig"],
+        ["--repeats", "2"],
+    ],
+)
+def test_a_mix_that_cannot_be(options: list[str], tmp_path: Path, cube_frames: Path):
+    command = ["counterfactual", str(cube_frames), "--board", BOARD, "--out", str(tmp_path / "o")]
+    with pytest.raises(UsageError):
+        CliRunner().invoke(markers, [*command, *options], catch_exceptions=False)
+    assert not (tmp_path / "o").exists()

@@ -202,7 +202,8 @@ def _some_marker(board: MarkerBoard, rng: Rng) -> NDArray[np.float32]:
         codes, _ = dictionary_markers(_OTHER_CODES[int(rng.integers(len(_OTHER_CODES)))])
         cells, border = codes[int(rng.integers(len(codes)))], 1
     inked = np.pad(cells.astype(np.float32), border)
-    return np.kron(np.pad(inked, 1, constant_values=1), np.ones((8, 8), np.float32))
+    rimmed = np.pad(inked, 1, constant_values=1)
+    return np.asarray(np.kron(rimmed, np.ones((8, 8))), np.float32)
 
 
 def _lay(

@@ -154,7 +154,9 @@ class CounterfactualMaker:
             "random_patch": self._random_patch,
         }
 
-    def make(self, kind: Kind, shot: Shot, other: Shot | None = None) -> Counterfactual:
+    def make(
+        self, kind: Kind, shot: Shot, other: Shot | None = None, *, turn: int = 0
+    ) -> Counterfactual:
         """Return a picture of a kind.
 
         Args:
@@ -162,13 +164,14 @@ class CounterfactualMaker:
             shot: The frame whose objects are kept where they are.
             other: The frame that gives markers and background to the kinds `OF_TWO`; of the same
                 camera and size.
+            turn: Counts pictures of one kind of one frame, which differ.
 
         Raises:
             UsageError: ``other`` is missing or has another size.
         """
         if kind in OF_TWO and (other is None or other.rgb.shape != shot.rgb.shape):
             raise UsageError(f"a picture of the kind {kind} needs another frame of the same size")
-        rng = np.random.default_rng([self.seed, KINDS.index(kind), *shot.key])
+        rng = np.random.default_rng([self.seed, turn, KINDS.index(kind), *shot.key])
         return self._makers[kind](shot, other or shot, rng)
 
     def _view(self, shot: Shot) -> BoardView:

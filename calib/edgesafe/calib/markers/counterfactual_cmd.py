@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -40,6 +41,19 @@ __all__ = ["counterfactual", "parse_kinds", "say_of_photos"]
     help="Folder of photos that no training has seen, for backgrounds without a board; may be "
     "repeated. [default: noise]",
 )
+@click.option(
+    "--mix",
+    metavar="KIND=SHARE,...",
+    help="Make training images instead: one split train, each frame as one of these kinds.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="With --mix: how often each frame is used.",
+)
+@click.option("--masks", is_flag=True, help="Also write the objects' masks; --mix always does.")
 @frame_options
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def counterfactual(
@@ -48,6 +62,9 @@ def counterfactual(
     out: Path,
     kinds: str | None,
     photos: tuple[Path, ...],
+    mix: str | None,
+    repeats: int,
+    masks: bool,
     split: str | None,
     limit: int | None,
     seed: int,
@@ -61,13 +78,25 @@ def counterfactual(
     from edgesafe.calib.markers.counterfactual_dataset import make_sets
     from edgesafe.calib.render.photos import Photos
 
-    wanted = parse_kinds(kinds)
+    if kinds and mix:
+        raise UsageError("--kinds makes sets to test on, --mix images to train on: give one")
+    if repeats > 1 and not mix:
+        raise UsageError("--repeats goes with --mix")
+    shares = None if mix is None else _shares(mix)
+    wanted = parse_kinds(kinds) if shares is None else list(shares)
     layout = read_board(board)
     data = open_frames(dataset, split, limit)
     maker = CounterfactualMaker(layout, Photos(photos), seed=seed)
     say_of_photos(photos, wanted)
-    with show_progress(len(data.frames), "frames") as progress:
-        made = make_sets(data, maker, wanted, out, progress=progress)
+    with show_progress(len(data.frames) * repeats, "frames") as progress:
+        if shares is not None:
+            from edgesafe.calib.markers.mix import make_mix
+
+            counts = make_mix(data, maker, shares, out, repeats=repeats, progress=progress)
+            parts = ", ".join(f"{counts[kind]} {kind}" for kind in wanted)
+            click.echo(f"{out}: {sum(counts.values())} frames: {parts}")
+            return
+        made = make_sets(data, maker, wanted, out, masks=masks, progress=progress)
     count = len(next(iter(made.made.values())))
     click.echo(f"{out}: {count} frames in each of {', '.join(made.kinds)}")
     if count < len(data.frames):
@@ -89,6 +118,22 @@ def parse_kinds(text: str | None) -> list[Kind]:
     if unknown or not wanted:
         raise UsageError(f"--kinds {text!r}: there are {', '.join(KINDS)}")
     return cast("list[Kind]", list(dict.fromkeys(wanted)))
+
+
+def _shares(text: str) -> dict[Kind, float]:
+    """Read ``--mix``."""
+    found: dict[Kind, float] = {}
+    for word in text.split(","):
+        name, _, number = word.partition("=")
+        (kind,) = parse_kinds(name)
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share < math.inf:
+            raise UsageError(f"--mix {text!r}: write KIND=SHARE,... as in orig=0.2,noboard=0.8")
+        found[kind] = share
+    return found
 
 
 def say_of_photos(photos: tuple[Path, ...], kinds: list[Kind]) -> None:

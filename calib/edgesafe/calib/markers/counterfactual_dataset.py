@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +28,18 @@ from edgesafe.calib.markers.protect import Silhouettes
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_folder
 
-__all__ = ["INDEX", "MARKER_MASKS", "Made", "Sets", "make_sets", "read_sets"]
+__all__ = [
+    "INDEX",
+    "MARKER_MASKS",
+    "Made",
+    "Sets",
+    "instance_infos",
+    "make_sets",
+    "paired_frames",
+    "read_sets",
+    "take_shot",
+    "write_masks",
+]
 
 Array = NDArray[np.float64]
 
@@ -105,6 +116,7 @@ def make_sets(
     kinds: Sequence[Kind],
     out: Path,
     *,
+    masks: bool = False,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Sets:
@@ -115,6 +127,7 @@ def make_sets(
         maker: Of its board.
         kinds: Which kinds.
         out: Folder to make.
+        masks: Also write the objects' masks, which training wants.
         overwrite: Replace what is there.
         progress: Called with the number of frames that are done.
 
@@ -123,22 +136,8 @@ def make_sets(
             board.
         UsageError: ``out`` exists.
     """
-    check_lens(data)
-    posed = [one for one in look_at_all(data, maker.board) if one.pose is not None]
-    others = _others(posed, maker.seed) if OF_TWO & set(kinds) else {}
-    kept = {one.frame.key for one in posed}
-    if OF_TWO & set(kinds):
-        # The same frames in every set.
-        kept &= set(others)
-    posed = [one for one in posed if one.frame.key in kept]
-    if not posed:
-        raise DataError(
-            f"{data.path / data.split}: no frame shows the board"
-            + (" together with another of the same camera" if OF_TWO & set(kinds) else "")
-            + ": name the board that lies under the objects (edgesafe markers detect shows what "
-            "is found), or fewer --kinds"
-        )
-    part = data.subset(sorted(kept))
+    posed, others = paired_frames(data, maker, kinds)
+    part = data.subset([one.frame.key for one in posed])
     by_key = {one.frame.key: one for one in posed}
     silhouettes = Silhouettes(data)
     made: dict[str, dict[tuple[int, int], Made]] = {kind: {} for kind in kinds}
@@ -148,12 +147,12 @@ def make_sets(
             copy_tables(part, folder / kind)
         infos: dict[int, dict[str, Any]] = {}
         for number, one in enumerate(posed, 1):
-            shot = _shot(one, silhouettes)
+            shot = take_shot(one, silhouettes)
             key = shot.key
-            infos.setdefault(key[0], {})[str(key[1])] = _infos(one.frame, shot)
+            infos.setdefault(key[0], {})[str(key[1])] = instance_infos(one.frame, shot)
             other = None
             if key in others:
-                other = _shot(by_key.get(others[key]) or one, silhouettes)
+                other = take_shot(by_key.get(others[key], one), silhouettes)
             for kind in kinds:
                 picture = maker.make(kind, shot, other)
                 place = folder / kind / f"{key[0]:06d}"
@@ -161,6 +160,8 @@ def make_sets(
                 if picture.markers is not None:
                     mask = picture.markers.astype(np.uint8) * 255
                     write_png(place / MARKER_MASKS / f"{key[1]:06d}.png", mask)
+                if masks:
+                    write_masks(place, key[1], shot)
                 made[kind][key] = Made(
                     shot.T,
                     picture.shown,
@@ -227,20 +228,55 @@ def _made(entry: Mapping[str, Any]) -> Made:
     )
 
 
-def _shot(one: BoardFrame, silhouettes: Silhouettes) -> Shot:
+def paired_frames(
+    data: BopDataset, maker: CounterfactualMaker, kinds: Collection[Kind]
+) -> tuple[list[BoardFrame], dict[tuple[int, int], tuple[int, int]]]:
+    """Return the frames in which the board is found, and for each its other frame.
+
+    Where a kind needs another frame, frames without one are left out of all kinds.
+
+    Raises:
+        DataError: No frame is left, a picture cannot be read, or the lens distorts.
+    """
+    check_lens(data)
+    posed = [one for one in look_at_all(data, maker.board) if one.pose is not None]
+    two = bool(OF_TWO & set(kinds))
+    others = _others(posed, maker.seed) if two else {}
+    if two:
+        posed = [one for one in posed if one.frame.key in others]
+    if not posed:
+        raise DataError(
+            f"{data.path / data.split}: no frame shows the board"
+            + (" together with another of the same camera" if two else "")
+            + ": name the board that lies under the objects (edgesafe markers detect shows what "
+            "is found), or fewer kinds"
+        )
+    return posed, others
+
+
+def take_shot(one: BoardFrame, silhouettes: Silhouettes) -> Shot:
+    """Read the picture of a frame whose board was found."""
     assert one.pose is not None
     rgb = one.frame.read_rgb()
     pixels = silhouettes.of(one.frame, rgb.shape[1], rgb.shape[0])
     return Shot(one.frame.key, rgb, one.frame.K, one.pose.matrix, pixels)
 
 
-def _infos(frame: Frame, shot: Shot) -> list[dict[str, Any]]:
+def instance_infos(frame: Frame, shot: Shot) -> list[dict[str, Any]]:
+    """Return the entries of a frame in ``scene_gt_info.json``."""
     return [
         LabelledObject(one.obj_id, one.R, one.t, whole, visible & whole).info()
         for one, whole, visible in zip(
             frame.instances, shot.pixels.whole, shot.pixels.visible, strict=True
         )
     ]
+
+
+def write_masks(place: Path, im_id: int, shot: Shot) -> None:
+    """Write ``mask`` and ``mask_visib`` of a frame's objects into a scene's folder."""
+    for name, some in (("mask", shot.pixels.whole), ("mask_visib", shot.pixels.visible)):
+        for at, mask in enumerate(some):
+            write_png(place / name / f"{im_id:06d}_{at:06d}.png", mask.astype(np.uint8) * 255)
 
 
 def _others(posed: Sequence[BoardFrame], seed: int) -> dict[tuple[int, int], tuple[int, int]]:
