@@ -47,11 +47,33 @@ COMMANDS = {
     "pose": Entry(
         "edgesafe.runtime.pose.pose_cmd:pose", "cpu", "Estimate the 6D poses of known objects."
     ),
+    "explain": Entry(
+        "edgesafe.calib.explain.explain_cmd:explain", "cpu", "Draw why a verdict is what it is."
+    ),
+    "index": Entry(
+        "edgesafe.calib.retrieval.index_cmd:index", "cpu", "Make images and texts searchable."
+    ),
+    "retrieve": Entry(
+        "edgesafe.calib.retrieval.retrieve_cmd:retrieve",
+        "cpu",
+        "Search an index, redirected to safe content or not.",
+    ),
+    "markers": Entry(
+        "edgesafe.calib.markers.markers_cmd:markers",
+        "cpu",
+        "Find, erase and move calibration markers; does a network read them?",
+    ),
     "inspect": Entry(
         "edgesafe.calib.inspect_cmd:inspect", "cpu", "Show what a package or a data set holds."
     ),
     "evaluate": Entry(
         "edgesafe.calib.evaluate_cmd:evaluate", "cpu", "Compare a model with annotated data."
+    ),
+    "verify": Entry(
+        "edgesafe.calib.verify_cmd:verify", "cpu", "Replay golden inputs on every backend."
+    ),
+    "doctor": Entry(
+        "edgesafe.calib.doctor_cmd:doctor", "cpu", "Tell what is installed here and what works."
     ),
     "bench": Entry("edgesafe.calib.bench:bench", "cpu", "Measure time and memory on this machine."),
     "calibrate": Entry(
@@ -59,6 +81,9 @@ COMMANDS = {
     ),
     "render": Entry(
         "edgesafe.calib.render.render_cmd:render", "cpu", "Make training images of parts."
+    ),
+    "import": Entry(
+        "edgesafe.calib.import_cmd:import_", "cpu", "Released weights and ONNX classifiers."
     ),
     "train": Entry("edgesafe.train.cli:train", "train", "Train a model."),
     "export": Entry(
