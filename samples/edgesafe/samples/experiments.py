@@ -166,8 +166,15 @@ def _prepare(plan: Plan, given: Path | None) -> None:
             f"{listing}: {len(train)} records to train on and {len(test)} to test on. Name more "
             "data, of more photos."
         )
+    rng = np.random.default_rng(0)
+    train, test = (
+        [part[i] for i in sorted(rng.permutation(len(part))[:most])]
+        for part, most in ((train, TRAIN), (test, TEST))
+    )
+    # The test first: where both are there, nothing is done again.
+    folder = (ready if source.is_dir() and ready.is_file() else listing).parent
+    _write(plan.data / "test.jsonl", test, folder)
     _write(plan.data / "train.jsonl", train, listing.parent)
-    _write(plan.data / "test.jsonl", test[:TEST], (ready if ready.is_file() else listing).parent)
 
 
 def _held_out(record: Mapping[str, Any]) -> bool:
