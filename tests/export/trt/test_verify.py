@@ -25,6 +25,7 @@ from edgesafe.export.trt.networks import (
     read_any_package,
 )
 from edgesafe.export.trt.settings import SM_OPTIONAL, SMS, TrtOptions
+from edgesafe.export.trt.variants import function_variant
 from edgesafe.export.trt.verify import BuildResult, check_verified, verify_network
 from edgesafe.runtime.errors import ExportError, MissingExtraError
 from edgesafe.runtime.package import default_model_path, read_package
@@ -59,6 +60,42 @@ def test_a_small_network_builds(rtx: None, prepared: dict[str, PreparedNetwork])
     assert build.ok and build.size > 1000 and build.sm == "SM89"
     check_verified([result])
     assert result.to_json()["builds"]["SM89"]["ok"] is True
+
+
+def test_a_quantised_network_builds(rtx: None) -> None:
+    """Symmetric int8: dequantised activations meet weights that stay quantised."""
+    rng = np.random.default_rng(0)
+    values = {
+        "scale": np.array(0.02, np.float32),
+        "zero": np.array(0, np.int8),
+        "stored": rng.integers(-127, 128, (32, 16, 3, 3)).astype(np.int8),
+        "scales": np.full(32, 0.01, np.float32),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], "quantise"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["xq"], "restore_x"),
+        helper.make_node("DequantizeLinear", ["stored", "scales"], ["w"], "restore_w", axis=0),
+        helper.make_node("Conv", ["xq", "w"], ["y"], "conv", pads=[1, 1, 1, 1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 16, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 32, 16, 16])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    data = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    inputs = {"x": Tensor("float32", ("batch", 16, 16, 16))}
+    described = Network("conv", data, "int8", "int8", inputs, ("y",), {}, [])
+    function = function_variant(data)
+    kept = [node.op_type for node in onnx.load_from_string(function).graph.node]
+    assert kept == [node.op_type for node in nodes]
+    result = verify_network(
+        PreparedNetwork(described, function, {"batch": verify_range(1, 1, 4)}), ["SM89"]
+    )
+    check_verified([result])
+    assert result.builds[0].ok and result.precision == "int8"
 
 
 def test_a_refused_node_is_named(rtx: None, prepared: dict[str, PreparedNetwork]) -> None:
