@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from edgesafe.runtime.errors import PackageError
 from edgesafe.runtime.onnx_guard import wire_fields
+from edgesafe.runtime.onnx_wire import Pieces, first, key, message, pieces
 
 __all__ = ["inline_functions"]
 
@@ -30,14 +31,13 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_REFERENCE = 1, 
 _DEEPEST = 16  # functions that call functions
 
 _Key = tuple[bytes, bytes, bytes]
-_Pieces = list[tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
 class _Function:
     inputs: Sequence[bytes]
     outputs: Sequence[bytes]
-    nodes: Sequence[_Pieces]
+    nodes: Sequence[Pieces]
     defaults: Mapping[bytes, bytes]
 
 
@@ -61,7 +61,7 @@ def inline_functions(model: bytes, where: str = "the model") -> bytes:
         for number, begin, at, to in fields:
             if number == _MODEL_GRAPH:
                 graph = b"".join(_graph(view[at:to], functions))
-                parts += [_key(number, len(graph)), graph]
+                parts += [key(number, len(graph)), graph]
             elif number != _MODEL_FUNCTION:
                 parts.append(view[begin:to])
         return b"".join(parts)
@@ -88,9 +88,9 @@ def _function(view: memoryview) -> tuple[_Key, _Function]:
         elif number == _FUNCTION_OUTPUT:
             outputs.append(bytes(value))
         elif number == _FUNCTION_NODE:
-            nodes.append(_pieces(value))
+            nodes.append(pieces(value))
         elif number == _FUNCTION_DEFAULT:
-            defaults[_one(_pieces(value), _ATTRIBUTE_NAME)] = bytes(value)
+            defaults[first(pieces(value), _ATTRIBUTE_NAME)] = bytes(value)
     return (domain, name, overload), _Function(inputs, outputs, nodes, defaults)
 
 
@@ -100,19 +100,19 @@ def _graph(view: memoryview, functions: Mapping[_Key, _Function]) -> Iterator[by
         if number != _GRAPH_NODE:
             yield view[begin:to]
             continue
-        node = _pieces(view[at:to])
+        node = pieces(view[at:to])
         if _called(node) not in functions:
             yield view[begin:to]
             continue
         for inner in _expand(node, functions, f"edgesafe.call{calls}".encode(), 0):
-            content = _message(inner)
-            yield _key(_GRAPH_NODE, len(content)) + content
+            content = message(inner)
+            yield key(_GRAPH_NODE, len(content)) + content
         calls += 1
 
 
 def _expand(
-    call: _Pieces, functions: Mapping[_Key, _Function], prefix: bytes, depth: int
-) -> Iterator[_Pieces]:
+    call: Pieces, functions: Mapping[_Key, _Function], prefix: bytes, depth: int
+) -> Iterator[Pieces]:
     if depth > _DEEPEST:
         raise ValueError("functions call each other too deeply")
     function = functions[_called(call)]
@@ -123,12 +123,12 @@ def _expand(
     names |= {k: v for k, v in zip(function.outputs, wanted, strict=False) if v}
     attributes = dict(function.defaults)
     attributes |= {
-        _one(_pieces(memoryview(value)), _ATTRIBUTE_NAME): value
+        first(pieces(memoryview(value)), _ATTRIBUTE_NAME): value
         for number, value in call
         if number == _NODE_ATTRIBUTE
     }
     for index, node in enumerate(function.nodes):
-        inner: _Pieces = []
+        inner: Pieces = []
         for number, value in node:
             if number in (_NODE_INPUT, _NODE_OUTPUT):
                 value = names.setdefault(value, prefix + b"/" + value)
@@ -148,60 +148,23 @@ def _expand(
 
 def _attribute(attribute: bytes, given: Mapping[bytes, bytes]) -> bytes | None:
     """Resolve a reference to an attribute of the call; None where the call leaves it out."""
-    pieces = _pieces(memoryview(attribute))
-    if any(number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS) for number, _ in pieces):
+    parts = pieces(memoryview(attribute))
+    if any(number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS) for number, _ in parts):
         raise ValueError("a function holds a graph of its own")
-    reference = _one(pieces, _ATTRIBUTE_REFERENCE)
+    reference = first(parts, _ATTRIBUTE_REFERENCE)
     if not reference:
         return attribute
     if reference not in given:
         return None
-    name = _one(pieces, _ATTRIBUTE_NAME)
+    name = first(parts, _ATTRIBUTE_NAME)
     view = memoryview(given[reference])
     rest = b"".join(
         view[begin:to]
         for number, begin, _, to in wire_fields(view, 0, len(view))
         if number != _ATTRIBUTE_NAME
     )
-    return _key(_ATTRIBUTE_NAME, len(name)) + name + rest
+    return key(_ATTRIBUTE_NAME, len(name)) + name + rest
 
 
-def _pieces(view: memoryview) -> _Pieces:
-    """Return the number and value of each field; only for messages of length-delimited fields.
-
-    Fields of other kinds are kept whole, under the negative of their number.
-    """
-    found: _Pieces = []
-    for number, begin, at, to in wire_fields(view, 0, len(view)):
-        if view[begin] & 7 == 2:
-            found.append((number, bytes(view[at:to])))
-        else:
-            found.append((-number, bytes(view[begin:to])))
-    return found
-
-
-def _message(pieces: _Pieces) -> bytes:
-    return b"".join(
-        _key(number, len(value)) + value if number > 0 else value for number, value in pieces
-    )
-
-
-def _one(pieces: _Pieces, number: int) -> bytes:
-    return next((value for found, value in pieces if found == number), b"")
-
-
-def _called(node: _Pieces) -> _Key:
-    return _one(node, _NODE_DOMAIN), _one(node, _NODE_OP), _one(node, _NODE_OVERLOAD)
-
-
-def _key(number: int, length: int) -> bytes:
-    return _varint(number << 3 | 2) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+def _called(node: Pieces) -> _Key:
+    return first(node, _NODE_DOMAIN), first(node, _NODE_OP), first(node, _NODE_OVERLOAD)

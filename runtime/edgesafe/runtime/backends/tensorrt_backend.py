@@ -20,6 +20,7 @@ from edgesafe.runtime.backends.engine_cache import EngineCache, EngineKey
 from edgesafe.runtime.backends.tensorrt_build import BuildFlags, build_plan, make_logger
 from edgesafe.runtime.errors import BackendError
 from edgesafe.runtime.files import sha256_hex
+from edgesafe.runtime.onnx_unfold import unfold_weights
 from edgesafe.runtime.owner_cache import CacheUnusable, OwnerCache
 
 __all__ = ["TensorRtEngine", "native_tensorrt", "open_tensorrt"]
@@ -150,15 +151,22 @@ def open_tensorrt(request: Request) -> TensorRtEngine:
     flags = BuildFlags()
     if request.max_length is not None:
         flags = BuildFlags(max_length=request.max_length)
+    made_of = {
+        **flags.to_json(),
+        "weights": "stored" if request.precision == "int8" else "restored",
+    }
     key = EngineKey(
-        sha256_hex(request.model), trt.__version__, device.name, device.compute, flags.to_json()
+        sha256_hex(request.model), trt.__version__, device.name, device.compute, made_of
     )
     logger = make_logger(trt)
 
     def build() -> bytes:
         _log.warning("building %s for %s; this may take minutes", request.where, key)
         device.activate()
-        return build_plan(trt, request.model, flags, request.where, logger=logger)
+        model = request.model
+        if request.precision != "int8":
+            model = unfold_weights(model, request.where)
+        return build_plan(trt, model, flags, request.where, logger=logger)
 
     try:
         cache = EngineCache(OwnerCache("engines"))
