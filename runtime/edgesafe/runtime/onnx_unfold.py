@@ -24,7 +24,7 @@ __all__ = ["unfold_weights"]
 _MODEL_GRAPH = 7
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 4, 5, 7
-_ATTRIBUTE_NAME, _ATTRIBUTE_INT = 1, 3
+_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_GRAPHS = 1, 3, (6, 11)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("u1"), 3: np.dtype("i1")}
 _FLOAT = 1
@@ -79,9 +79,9 @@ def _graph(view: memoryview) -> Iterator[bytes | memoryview]:
         tensor = _restored(node, tensors)
         if tensor is None:
             kept.append(whole)
-            # Names of inner graphs too: a tensor that one of them reads has to stay.
             used |= {value for number, value in node if number == _NODE_INPUT}
-            used |= {n for n in tensors if any(n in v for k, v in node if k == _NODE_ATTRIBUTE)}
+            # An inner graph may read any of them.
+            used |= set(tensors) if _holds_graph(node) else set()
         else:
             restored.append(tensor)
             touched |= {value for number, value in node if number == _NODE_INPUT}
@@ -145,6 +145,11 @@ def _name(tensor: memoryview) -> bytes:
         if number == _TENSOR_NAME:
             return bytes(tensor[at:to])
     return b""
+
+
+def _holds_graph(node: Pieces) -> bool:
+    inner = (pieces(memoryview(v)) for number, v in node if number == _NODE_ATTRIBUTE)
+    return any(number in _ATTRIBUTE_GRAPHS for attribute in inner for number, _ in attribute)
 
 
 def _attributes(node: Pieces) -> dict[bytes, int]:
