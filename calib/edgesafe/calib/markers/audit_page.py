@@ -191,8 +191,9 @@ def _shifts(audit: Audit) -> str:
     return (
         "<h2>Pose shift, without labels</h2>"
         '<p class="note">How far the pose moves from orig to another set, as medians over the '
-        "objects with a pose in both. <b>A large shift proves reliance. A small one proves "
-        "nothing</b>: a network may ignore the ink and still need the board.</p>"
+        "objects with a pose in both. <b>A large shift, well beyond that of the control "
+        "random_patch, proves reliance. A small one proves nothing</b>: a network may ignore the "
+        "ink and still need the board.</p>"
         "<table><thead><tr><th>network</th><th>to</th><th>angle, degrees</th>"
         "<th>distance / diameter</th><th>n</th></tr></thead>"
         f"<tbody>{lines}</tbody></table>"

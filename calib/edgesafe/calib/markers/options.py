@@ -65,6 +65,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def show_progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Yield what is to be called with the number of things done."""
-    with click.progressbar(length=total, label=label, file=sys.stderr) as bar:
+    """Yield what is to be called with the number of things done; silent but on a terminal."""
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=total, label=label, file=sys.stderr, hidden=hidden) as bar:
         yield lambda done: bar.update(done - bar.pos)
