@@ -107,7 +107,7 @@ def _finish(model: ModelProto, precision: str) -> bytes:
         if entry.key in ("edgesafe.precision", "edgesafe.storage"):
             entry.value = precision
     model.producer_name = "edgesafe"
-    return check_model(model).SerializeToString()
+    return bytes(check_model(model).SerializeToString())
 
 
 def run_graph(

@@ -17,7 +17,7 @@ prefixed inner names        TensorRT up to 10.7 confuses them with names of the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
@@ -35,7 +35,6 @@ _DYNAMIC_QUANTISATION = {
     "MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "QLinearMatMul", "QLinearConv",
 }  # fmt: skip
 _IN_HEAD_NEVER = _QDQ | {"MatMul", "Gemm"}
-_ROOTS = {"Sqrt", "Reciprocal", "Pow"}
 
 
 def check_policy(model: ModelProto, where: str = "the graph") -> None:
@@ -175,9 +174,4 @@ def _functions(model: ModelProto) -> Iterator[str]:
 
 
 def _name(kind: int) -> str:
-    return str(TensorProto.DataType.Name(kind)).lower() if kind else "of no known type"  # type: ignore[arg-type]
-
-
-def known_dynamic() -> Collection[str]:
-    """Names of the dimensions that may vary."""
-    return _DYNAMIC
+    return str(TensorProto.DataType.Name(kind)).lower() if kind else "of no known type"

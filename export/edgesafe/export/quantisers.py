@@ -124,7 +124,7 @@ def _modelopt(
 
 
 def _reader(tool: Any, batches: Sequence[Batch]) -> Any:
-    class Reader(tool.CalibrationDataReader):  # type: ignore[misc,name-defined]
+    class Reader(tool.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._rest = iter(batches)
 

@@ -83,7 +83,8 @@ def observe(model: ModelProto, names: Sequence[str], batches: Sequence[Batch]) -
             top = max(largest[name], 1e-12)
             counts[name] += np.histogram(np.abs(value).reshape(-1), _BINS, (0.0, top))[0]
             others = (0, *range(2, value.ndim)) if value.ndim == 4 else tuple(range(value.ndim - 1))
-            sums[name] = sums.get(name, 0.0) + np.mean(value, axis=others, dtype=np.float64)
+            mean = np.mean(value, axis=others, dtype=np.float64)
+            sums[name] = np.asarray(sums.get(name, 0.0) + mean)
     return {n: Spread(largest[n], counts[n], np.asarray(sums[n]) / len(batches)) for n in names}
 
 
