@@ -6,13 +6,15 @@ OUT     ?= edgesafe-report
 # output.
 PHOTOS  ?=
 WORK    ?= out/models
+# `make experiments` only: quadruplets to train on.
+DATA    ?=
 # Extra arguments of pip, e.g. an index with CPU-only builds of torch.
 PIPARGS ?=
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIPARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full check format models photos-named clean
+.PHONY: demo test test-full check format models experiments photos-named clean
 
 # --- environments: one .venv, filled as far as a target needs it ---------------------------------
 $(BIN)/python:
@@ -56,6 +58,10 @@ format: $(VENV)/.test
 # Hours; goes on where it was interrupted. Needs npm, apt-get and dpkg-deb (no root) for the drawings.
 models: photos-named $(VENV)/.models
 	$(BIN)/python -m edgesafe.samples.train_models $(PHOTOS:%=--photos %) --work $(WORK)
+
+# About an hour of two cores; DATA=DIR takes quadruplets of your own, else npm and apt-get fetch drawings.
+experiments: $(VENV)/.models
+	$(BIN)/python -m edgesafe.samples.experiments --work out/experiments $(DATA:%=--data %)
 
 photos-named:
 	@test -n "$(PHOTOS)" || { echo "Name folders with photos.jsonl: make models PHOTOS='DIR ...'" >&2; exit 2; }
