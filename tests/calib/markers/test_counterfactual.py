@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from edgesafe.calib.bop import BopDataset
 from edgesafe.calib.bop.frame import read_picture
@@ -178,3 +179,23 @@ def test_a_mix_that_cannot_be(options: list[str], tmp_path: Path, cube_frames: P
     with pytest.raises(UsageError):
         CliRunner().invoke(markers, [*command, *options], catch_exceptions=False)
     assert not (tmp_path / "o").exists()
+
+
+def test_a_mask_file_says_what_is_seen_of_an_object(
+    tmp_path: Path, make_frames: Callable[..., Path], place_on_board: Callable[..., Any]
+):
+    path = make_frames(tmp_path / "cube", [place_on_board()])
+    data = BopDataset.open(path)
+    drawn = Silhouettes(data).of(data.frames[0], 320, 240)
+    half = drawn.whole[0].copy()
+    half[:, :160] = False
+    folder = path / "test/000004/mask_visib"
+    folder.mkdir()
+    Image.fromarray(half.astype(np.uint8) * 255).save(folder / "000000_000000.png")
+    data = BopDataset.open(path)
+    masked = Silhouettes(data).of(data.frames[0], 320, 240)
+    assert 0 < half.sum() < drawn.seen.sum()
+    assert (masked.seen == half).all() and (masked.any == drawn.any).all()
+    Image.new("L", (4, 4)).save(folder / "000000_000000.png")
+    with pytest.raises(DataError, match="another size"):
+        Silhouettes(data).of(data.frames[0], 320, 240)
