@@ -90,6 +90,8 @@ def make_manifest() -> Manifest:
         limits=("It judges brightness & nothing else.",),
         training={},
         digest="ab" * 32,
+        precision_effect={},
+        calibration={},
         raw={},
     )
 
