@@ -170,7 +170,7 @@ def _torch(tower: Tower, module: Any, batch: int) -> Run:
 
 
 def _compiled(tower: Tower, batch: int) -> Run:
-    inductor = importlib.import_module("torch._inductor.config")
+    inductor: Any = importlib.import_module("torch._inductor.config")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Freezing folds the weights in, as an export does; it is part of the call that compiles.
