@@ -14,7 +14,7 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIPARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full check format models experiments photos-named clean
+.PHONY: demo test test-full check trt-check trt-check-full format models experiments photos-named clean
 
 # --- environments: one .venv, filled as far as a target needs it ---------------------------------
 $(BIN)/python:
@@ -29,6 +29,11 @@ $(VENV)/.cpu: pyproject.toml | $(BIN)/python
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[test,check]'
 	@touch $(VENV)/.cpu $@
+
+# TensorRT-RTX, which builds engines without a GPU (Linux on x86-64).
+$(VENV)/.trt-check: pyproject.toml $(VENV)/.test
+	$(PIP) -e '.[trt-check]'
+	@touch $@
 
 # What retrains the embedded model.
 $(VENV)/.models: pyproject.toml | $(BIN)/python
@@ -50,6 +55,18 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every sample package in fp32, fp16 and int8: all networks parsed, and built for two compute
+# capabilities each, in turn. The other: all networks, all compute capabilities.
+TRT_CHECK := -m edgesafe.export.trt.check samples/models/moderation samples/models/pose-lmo \
+	--calib samples/data/photos --calib samples/data/texts_calibration.jsonl \
+	--calib samples/data/pose/val
+
+trt-check: $(VENV)/.trt-check
+	$(BIN)/python $(TRT_CHECK) --sm SM80 --sm SM86 --sm SM89 --sm SM120 --sm SM121 --each 2
+
+trt-check-full: $(VENV)/.trt-check
+	$(BIN)/python $(TRT_CHECK)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

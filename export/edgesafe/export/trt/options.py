@@ -175,7 +175,9 @@ def _bundle(command: Callable[..., Any], rest: dict[str, Any], options: TrtOptio
         if refused:
             raise UsageError("\n".join(refused))
         if options.verify:
-            results = [verify_network(item, options.sms, progress=_progress) for item in networks]
+            results = [
+                verify_network(item, options.sms or None, progress=_progress) for item in networks
+            ]
             _print_verified(results, rest)
             check_verified(results)
         write_bundle(folder, package, networks, options, progress=_progress)
@@ -210,7 +212,7 @@ def _verify_only(command: Callable[..., Any], rest: dict[str, Any], options: Trt
         command(**rest)
         assert path is not None
     networks = prepare(read_any_package(path), options)
-    results = [verify_network(item, options.sms, progress=_progress) for item in networks]
+    results = [verify_network(item, options.sms or None, progress=_progress) for item in networks]
     _print_verified(results, rest)
     check_verified(results)
 

@@ -104,7 +104,7 @@ class Verified:
 
 def verify_network(
     prepared: PreparedNetwork,
-    sms: Sequence[str] = (),
+    sms: Sequence[str] | None = None,
     *,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Verified:
@@ -112,7 +112,8 @@ def verify_network(
 
     Args:
         prepared: Its function variant is built: TensorRT-RTX has no plugins.
-        sms: Compute capabilities; empty for all of :data:`SMS` and :data:`SM_OPTIONAL`.
+        sms: Compute capabilities; None for all of :data:`SMS` and :data:`SM_OPTIONAL`, empty to
+            parse only.
         progress: Called with a line at the start of each stage.
 
     Raises:
@@ -125,12 +126,13 @@ def verify_network(
     nodes = [node.name for node in onnx.load_from_string(prepared.function).graph.node if node.name]
     parse: ParseResult | None = None
     builds: list[BuildResult] = []
-    open_ = list(sms or (*SMS, *SM_OPTIONAL))
+    open_ = list((*SMS, *SM_OPTIONAL) if sms is None else sms)
     with tempfile.TemporaryDirectory(prefix="edgesafe-trt-") as folder:
         file = Path(folder) / "network.onnx"
         file.write_bytes(prepared.function)
-        while open_:
-            progress(f"building {name} for {', '.join(open_)}")
+        while parse is None or open_:
+            to_do = f"building {name} for {', '.join(open_)}" if open_ else f"parsing {name}"
+            progress(to_do)
             found, ending = _run(prepared, file, open_)
             first = next((item for item in found if item["kind"] == "parse"), None)
             if first is None:
@@ -139,7 +141,7 @@ def verify_network(
             done = [_build_result(i, nodes) for i in found if i["kind"] == "build"]
             builds += done
             started = [item["sm"] for item in found if item["kind"] == "start"]
-            if not parse.ok or not ending:
+            if not parse.ok or not ending or not open_:
                 break
             # The process ended during the last build that it had started.
             builds += [BuildResult(sm, False, 0, 0.0, "", (ending,)) for sm in started[len(done) :]]
