@@ -57,9 +57,9 @@ def _roi(R: np.ndarray, t: np.ndarray) -> str:
 def test_a_tight_box_moves_the_pose_and_needs_a_box(shots, pose_package: PosePackage) -> None:
     folder, camera, ((R, t), _) = shots
     common = (folder / "000007.png", "--camera", camera, "--model", pose_package.path, "--json")
-    # Larger than the object: only --roi-sd makes that count.
+    # Five pixels larger than the object on all sides: only --roi-sd makes that count.
     x, y, w, h = box_of(R, t)
-    roi = f"{x - 0.1 * w:.1f},{y - 0.1 * h:.1f},{1.2 * w:.1f},{1.2 * h:.1f}"
+    roi = f"{x:.1f},{y:.1f},{w:.1f},{h:.1f}"
     (loose,) = _lines(_run(*common, "--roi", roi))
     (tight,) = _lines(_run(*common, "--roi", roi, "--roi-sd", "0.001"))
     assert tight["t"][2] < 0.99 * loose["t"][2]
