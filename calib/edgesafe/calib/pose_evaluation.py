@@ -26,7 +26,7 @@ from edgesafe.runtime.pose.result import Pose
 if TYPE_CHECKING:
     from edgesafe.runtime.pose.estimator import PoseEstimator
 
-__all__ = ["PoseRun", "compare", "eval_models", "estimate_poses", "targets_of"]
+__all__ = ["TRUTH_SD", "PoseRun", "compare", "eval_models", "estimate_poses", "targets_of"]
 
 Region = Literal["truth", "detector"]
 
