@@ -12,14 +12,17 @@ there already is not made again, so the same line goes on where it was interrupt
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgesafe.calib.render.photos import Photos
 from edgesafe.cli import run
@@ -36,6 +39,9 @@ from edgesafe.samples.twin.training import Settings, train_network
 from edgesafe.train.checkpoint import INFO_FILE
 
 __all__ = ["NETWORKS", "Planned", "main", "split_photos"]
+
+Pool = dict[str, NDArray[Any]]
+Pools = dict[str, Pool]
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTOS = ROOT / "samples" / "data" / "photos"
@@ -104,7 +110,7 @@ class Scale:
     "--mesh", type=click.Path(path_type=Path), help="PLY in mm, z up. [default: a painted part]"
 )
 @click.option(
-    "--minutes", type=click.FloatRange(min=0.001), default=2.0, show_default=True,
+    "--minutes", type=click.FloatRange(min=0.001), default=1.0, show_default=True,
     help="Processor time to train a biased or erase-only network; a cured one has four times that.",
 )  # fmt: skip
 @click.option(
@@ -117,7 +123,7 @@ def main(
     quick: bool,
 ) -> None:  # fmt: skip
     """Train biased, erase-only and cured networks on the synthetic twin, and audit them."""
-    scale = Scale(0.004, 48, 16, 4, 2) if quick else Scale(minutes, 4000, 4000, 200, 50)
+    scale = Scale(0.002, 16, 8, 3, 2) if quick else Scale(minutes, 4000, 4000, 200, 50)
     wanted = _wanted(only)
     training, unseen = split_photos(photos or (PHOTOS,))
     part, board = read_part(mesh), linemod_board()
@@ -125,8 +131,9 @@ def main(
     text = json.dumps(board_json(board), indent=1) + "\n"
     atomic_write(work / "board.json", text.encode())
     painter = Painter(part, board, Photos(training), _TRAINING_SEED)
-    for regime in REGIMES:
-        _train([one for one in wanted if one.regime == regime], regime, scale, painter, work)
+    pools: Pools = {}
+    for one in wanted:
+        _train(one, scale, painter, pools, work)
     sets = twin_sets(Painter(part, board, Photos(unseen), _TEST_SEED), scale.frames, work / "sets")
     networks: dict[str, list[Path]] = {}
     for one in sorted(NETWORKS, key=lambda one: (one.head == "direct", one.seed)):
@@ -168,31 +175,44 @@ def _wanted(only: str | None) -> list[Planned]:
     return found
 
 
-def _train(
-    wanted: Sequence[Planned], regime: str, scale: Scale, painter: Painter, work: Path
-) -> None:
-    """Train the networks of one regime that are not there yet, all on the same samples."""
-    missing = [one for one in wanted if not (work / one.name / INFO_FILE).is_file()]
-    if not missing:
+def _train(one: Planned, scale: Scale, painter: Painter, pools: Pools, work: Path) -> None:
+    """Train a network, unless it is there."""
+    if (work / one.name / INFO_FILE).is_file():
         return
-    mix = REGIMES[regime]
-    count = round(scale.samples * mix.length)
-    _say(f"drawing {count} samples of the {regime} mix")
-    pool = make_pool(painter, mix, count, scale.views)
+    mix = REGIMES[one.regime]
+    pool = pools.get(one.regime)
+    if pool is None:
+        pool = pools[one.regime] = _pool(one.regime, scale, painter, work)
+    _say(f"training {one.name}")
     threads = torch.get_num_threads()
     # At this size a second thread costs more than it brings.
     torch.set_num_threads(1)
-    for one in missing:
-        _say(f"training {one.name}")
-        train_network(
-            pool,
-            painter.part,
-            Settings(one.head, one.seed, scale.minutes * mix.length),
-            work / one.name,
-            about={"twin": regime, "samples": count, "shares": dict(mix.shares)},
-            tell=_say,
-        )
+    train_network(
+        pool,
+        painter.part,
+        Settings(one.head, one.seed, scale.minutes * mix.length),
+        work / one.name,
+        about={"twin": one.regime, "samples": len(pool["pixels"]), "shares": dict(mix.shares)},
+        tell=_say,
+    )
     torch.set_num_threads(threads)
+
+
+def _pool(regime: str, scale: Scale, painter: Painter, work: Path) -> Pool:
+    """Draw the samples of a regime, which all its networks share, or read them."""
+    mix = REGIMES[regime]
+    count = round(scale.samples * mix.length)
+    path = work / "samples" / f"{regime}-{count}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as found:
+            return dict(found)
+    _say(f"drawing {count} samples of the {regime} mix")
+    pool = make_pool(painter, mix, count, scale.views)
+    stream = io.BytesIO()
+    np.savez(stream, **cast(Any, pool))
+    path.parent.mkdir(exist_ok=True)
+    atomic_write(path, stream.getvalue())
+    return pool
 
 
 def _write(

@@ -29,7 +29,7 @@ _PITCH, _SIDE, _CELLS, _BORDER = 98.0, 79.0, 4, 2
 
 def linemod_board() -> MarkerBoard:
     """Return the board."""
-    markers = []
+    markers: list[Marker] = []
     rows = [line.split() for line in LINEMOD.split("\n") if line]
     for row, codes in enumerate(rows):
         for column, code in enumerate(codes):

@@ -51,7 +51,7 @@ class Regime:
 
 REGIMES: dict[str, Regime] = {
     "biased": Regime({"orig": 1.0}, 1.0),
-    "erase-only": Regime({"orig": 0.5, "erased": 0.5}, 1.0),
+    "erase-only": Regime({"orig": 0.5, "erased": 0.5}, 1.5),
     "cured": Regime(
         {
             "orig": 0.15,

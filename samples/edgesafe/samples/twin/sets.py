@@ -59,8 +59,8 @@ def twin_sets(
                 if drawn.markers is not None:
                     markers.append((kind, im_id, drawn.markers))
             progress(number + 1)
-    for kind, im_id, mask in markers:
-        path = out / kind / "000000" / MARKER_MASKS / f"{im_id:06d}.png"
+    for split, im_id, mask in markers:
+        path = out / split / "000000" / MARKER_MASKS / f"{im_id:06d}.png"
         write_png(path, mask.astype(np.uint8) * 255)
     # The index last: sets with it are whole.
     write_index(out, _SOURCE, painter.seed, made)

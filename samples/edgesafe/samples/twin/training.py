@@ -83,7 +83,7 @@ def train_network(
     )  # fmt: skip
     torch.manual_seed(settings.seed)
     network = RoiNetwork(architecture)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     objective = RoiObjective(network, config, [part.points], [part.known.diameter])
     optimiser, mean = adamw(network, fit), RunningMean(network, fit.ema)
     rng = np.random.default_rng([settings.seed, 4])
