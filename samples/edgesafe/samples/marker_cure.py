@@ -82,8 +82,8 @@ class Scale:
     """How much of everything.
 
     Attributes:
-        minutes: Processor time of the training of a network of length 1.
-        samples: Drawn for a regime of length 1.
+        minutes: Processor time of the training of a biased network.
+        samples: Drawn for the biased regime.
         views: Of which they are drawn, at most.
         frames: Of each test set.
         maps: Frames with saliency maps.
@@ -111,7 +111,7 @@ class Scale:
 )
 @click.option(
     "--minutes", type=click.FloatRange(min=0.001), default=1.0, show_default=True,
-    help="Processor time to train a biased or erase-only network; a cured one has four times that.",
+    help="Processor time to train a biased network; erase-only takes 1.5 times, cured 6 times it.",
 )  # fmt: skip
 @click.option(
     "--only", metavar="NAME,NAME...",
@@ -201,7 +201,7 @@ def _train(one: Planned, scale: Scale, painter: Painter, pools: Pools, work: Pat
 def _pool(regime: str, scale: Scale, painter: Painter, work: Path) -> Pool:
     """Draw the samples of a regime, which all its networks share, or read them."""
     mix = REGIMES[regime]
-    count = round(scale.samples * mix.length)
+    count = round(scale.samples * mix.samples)
     path = work / "samples" / f"{regime}-{count}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as found:
@@ -235,7 +235,7 @@ def _write(
         "diameter_mm": part.known.diameter,
         "frames": report["frames"],
         "photos": dict(zip(("training", "test"), photos, strict=True)),
-        "samples": {name: round(scale.samples * mix.length) for name, mix in REGIMES.items()},
+        "samples": {name: round(scale.samples * mix.samples) for name, mix in REGIMES.items()},
         "training": trained,
         "training_minutes": round(sum(one["minutes"] for one in trained.values()), 1),
         "targets": [vars(one) for one in targets],

@@ -42,16 +42,18 @@ class Regime:
 
     Attributes:
         shares: Of the kinds.
-        length: Training time, and number of samples, in units of the plan's.
+        length: Training time, in units of the plan's.
+        samples: How many are drawn, in units of the plan's.
     """
 
     shares: Mapping[Kind, float]
     length: float
+    samples: float
 
 
 REGIMES: dict[str, Regime] = {
-    "biased": Regime({"orig": 1.0}, 1.0),
-    "erase-only": Regime({"orig": 0.5, "erased": 0.5}, 1.5),
+    "biased": Regime({"orig": 1.0}, 1.0, 1.0),
+    "erase-only": Regime({"orig": 0.5, "erased": 0.5}, 1.5, 1.5),
     "cured": Regime(
         {
             "orig": 0.15,
@@ -61,6 +63,7 @@ REGIMES: dict[str, Regime] = {
             "noboard": 0.4,
             "scattered": 0.15,
         },
+        6.0,
         4.0,
     ),
 }
