@@ -185,8 +185,8 @@ class _Problem:
 
     def jacobian(self, R: Array, t: Array) -> Array:
         """Derivative of the residuals, (2K, 6), by (omega, tau)."""
-        found: Array = self.whitening @ _derivative(self.points @ R.T, t, self.focal)
-        return found.reshape(-1, 6)
+        found = self.whitening @ _derivative(self.points @ R.T, t, self.focal)
+        return np.asarray(found.reshape(-1, 6))
 
 
 @dataclass(frozen=True, eq=False)
