@@ -202,7 +202,8 @@ class _Bounded:
         if not (in_camera[:, 2] > 1e-9).all():
             return np.full(2 * len(self.keypoints.points) + 4, np.inf)
         pixels = _project(in_camera, self.keypoints.focal, self.keypoints.principal)
-        return np.r_[self.keypoints.residuals(R, t), self.extent.residuals(pixels)[0]]
+        both = [self.keypoints.residuals(R, t), self.extent.residuals(pixels)[0]]
+        return np.concatenate(both)
 
     def jacobian(self, R: Array, t: Array) -> Array:
         """Derivative of the residuals, (2K + 4, 6), by (omega, tau)."""
