@@ -6,6 +6,7 @@ OUT     ?= edgesafe-report
 # output.
 PHOTOS  ?=
 WORK    ?= out/models
+# `make marker-cure` takes PHOTOS too, folders of any photos.
 # `make experiments` only: quadruplets to train on.
 DATA    ?=
 # Extra arguments of pip, e.g. an index with CPU-only builds of torch.
@@ -14,7 +15,8 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIPARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full check trt-check trt-check-full format models experiments photos-named clean
+.PHONY: demo test test-full check trt-check trt-check-full format models experiments marker-cure \
+	photos-named clean
 
 # --- environments: one .venv, filled as far as a target needs it ---------------------------------
 $(BIN)/python:
@@ -79,6 +81,10 @@ models: photos-named $(VENV)/.models
 # About an hour of two cores; DATA=DIR takes quadruplets of your own, else npm and apt-get fetch drawings.
 experiments: $(VENV)/.models
 	$(BIN)/python -m edgesafe.samples.experiments --work out/experiments $(DATA:%=--data %)
+
+# About an hour of one core; PHOTOS='DIR ...' names photos for backgrounds, the more the better.
+marker-cure: $(VENV)/.models
+	$(BIN)/python -m edgesafe.samples.marker_cure --work out/marker-cure $(PHOTOS:%=--photos %)
 
 photos-named:
 	@test -n "$(PHOTOS)" || { echo "Name folders with photos.jsonl: make models PHOTOS='DIR ...'" >&2; exit 2; }

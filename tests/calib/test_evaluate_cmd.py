@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from edgesafe.calib.bop import BopDataset
 from edgesafe.calib.evaluate_cmd import evaluate
+from edgesafe.calib.pose_evaluation import TRUTH_SD
 from edgesafe.calib.pose_scores import METRICS
 from edgesafe.runtime.errors import EdgesafeError
 from edgesafe.runtime.pose.estimator import PoseEstimator
@@ -36,8 +37,16 @@ class Stub:
         self.calls: list[Any] = []
 
     def estimate(
-        self, rgb: Any, camera: Camera, roi: Any = None, *, objects: Iterable[int] | None = None
+        self,
+        rgb: Any,
+        camera: Camera,
+        roi: Any = None,
+        *,
+        objects: Iterable[int] | None = None,
+        roi_sd: float | None = None,
     ) -> list[Pose]:
+        # An annotated box is tight; a detector says itself how exact it is.
+        assert roi_sd == (None if roi is None else TRUTH_SD)
         self.calls.append((rgb.shape, camera.K[0, 0], roi, objects))
         frame = next(self.frames)
         asked = [number for number, _ in roi] if roi is not None else list(objects or ())

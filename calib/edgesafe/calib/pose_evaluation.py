@@ -26,11 +26,14 @@ from edgesafe.runtime.pose.result import Pose
 if TYPE_CHECKING:
     from edgesafe.runtime.pose.estimator import PoseEstimator
 
-__all__ = ["PoseRun", "compare", "eval_models", "estimate_poses", "targets_of"]
+__all__ = ["TRUTH_SD", "PoseRun", "compare", "eval_models", "estimate_poses", "targets_of"]
 
 Region = Literal["truth", "detector"]
 
 STAGES = ("decode", "detect", "crop", "network", "pnp")
+
+TRUTH_SD = 0.01
+"""Standard deviation of the edges of an annotated ``bbox_visib``, a share of its longer side."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def estimate_poses(
         estimator: Knows the objects.
         dataset: The frames.
         objects: Which objects.
-        roi: ``truth`` looks where ``bbox_visib`` says; ``detector`` lets the package find the
+        roi: ``truth`` looks where ``bbox_visib`` says, and takes it for as tight as it
+            is; ``detector`` lets the package find the
             objects that the frame is known to hold, as in the localisation task of BOP.
         min_visib: Least visible share of a target.
         progress: Called with the number of frames that are done.
@@ -180,7 +184,7 @@ def _estimate(
     if roi == "detector":
         return estimator.estimate(rgb, camera, objects=sorted({one.obj_id for one in wanted}))
     boxes = [(one.obj_id, _visible_box(frame, one)) for one in wanted]
-    return estimator.estimate(rgb, camera, boxes)
+    return estimator.estimate(rgb, camera, boxes, roi_sd=TRUTH_SD)
 
 
 def _visible_box(frame: Frame, instance: Instance) -> tuple[float, float, float, float]:

@@ -29,7 +29,15 @@ from edgesafe.runtime.version import VERSION
 from edgesafe.train.pose.checkpoint import NetworkInfo, PoseCheckpoint, load_pose_checkpoint
 from edgesafe.train.pose.trunks import STRIDE
 
-__all__ = ["PoseExportOptions", "PoseExported", "export_pose_package"]
+__all__ = [
+    "ExportedNetwork",
+    "PoseExportOptions",
+    "PoseExported",
+    "describe_network",
+    "export_network",
+    "export_pose_package",
+    "probe_pictures",
+]
 
 _NOT_STATED = "not stated"
 _GOLDEN = 2
@@ -90,8 +98,17 @@ class PoseExported:
 
 
 @dataclass(frozen=True)
-class _Exported:
-    """One network of the package."""
+class ExportedNetwork:
+    """One network of the package.
+
+    Attributes:
+        info: As the checkpoint describes it.
+        file: Its name in the package.
+        onnx: The model.
+        golden: Golden pairs.
+        parity: Against the same weights in float64.
+        effect: The largest change by the storage of the weights; None for ``fp32``.
+    """
 
     info: NetworkInfo
     file: str
@@ -131,12 +148,11 @@ def export_pose_package(
     found = load_pose_checkpoint(checkpoint)
     if not any(info.kind == "roi" for info in found.networks):
         raise ExportError(f"{checkpoint} holds no network for regions of interest: train one first")
-    pictures = draw_images()
-    pictures += read_images(options.photos) if options.photos else []
+    pictures = probe_pictures(options)
     exported = []
     for info in found.networks:
         progress(f"exporting {info.name}, weights as {options.storage}")
-        exported.append(_export(found, info, pictures, options, name, release))
+        exported.append(export_network(found, info, pictures, options, name, release))
 
     progress(f"writing {target}")
     golden = {
@@ -160,15 +176,24 @@ def export_pose_package(
     )
 
 
-def _export(
+def probe_pictures(options: PoseExportOptions) -> list[Pixels]:
+    """What networks are measured on."""
+    return draw_images() + (read_images(options.photos) if options.photos else [])
+
+
+def export_network(
     checkpoint: PoseCheckpoint,
     info: NetworkInfo,
     pictures: Sequence[Pixels],
     options: PoseExportOptions,
     name: str,
     release: int,
-) -> _Exported:
-    """Exports one network and measures it."""
+) -> ExportedNetwork:
+    """Exports one network and measures it.
+
+    Raises:
+        ExportError: It cannot be exported, or the export does not compute the same.
+    """
     preprocess = Preprocess.from_dict(info.preprocess)
     pixels = [preprocess.resize(picture) for picture in pictures]
     original = checkpoint.network(info.name)
@@ -221,7 +246,7 @@ def _export(
         )
     ]
     parity = Parity(float(error), len(pixels))
-    return _Exported(info, f"{info.name}.onnx", onnx, golden, parity, effect)
+    return ExportedNetwork(info, f"{info.name}.onnx", onnx, golden, parity, effect)
 
 
 def _batches(pixels: NDArray[np.float32], objects: int, *, single: bool = False) -> list[Arrays]:
@@ -261,34 +286,40 @@ def _difference(found: Arrays, truth: Arrays) -> float:
     return worst
 
 
+def describe_network(one: ExportedNetwork, options: PoseExportOptions) -> dict[str, Any]:
+    """What the manifest says of a network."""
+    info = one.info
+    fields: dict[str, Any] = {
+        "file": one.file,
+        "objects": list(info.objects),
+        "stride": STRIDE,
+        "opset": options.opset,
+        "precision": "fp32",
+        "storage": options.storage,
+        "preprocess": dict(info.preprocess),
+    }
+    if info.kind == "roi":
+        fields |= {"head": info.architecture["head"], "size": int(info.architecture["size"])}
+        if fields["head"] == "vote":
+            fields["views"] = options.views
+    else:
+        fields |= {key: info.preprocess[key] for key in ("width", "height")}
+    return {**fields, **info.options}
+
+
 def _manifest(
     checkpoint: PoseCheckpoint,
-    exported: Sequence[_Exported],
+    exported: Sequence[ExportedNetwork],
     options: PoseExportOptions,
     name: str,
     release: int,
 ) -> dict[str, Any]:
     networks, detector = [], None
     for one in exported:
-        info = one.info
-        common = {
-            "file": one.file,
-            "objects": list(info.objects),
-            "stride": STRIDE,
-            "opset": options.opset,
-            "precision": "fp32",
-            "storage": options.storage,
-            "preprocess": dict(info.preprocess),
-        }
-        if info.kind == "roi":
-            size = int(info.architecture["size"])
-            own = {"head": info.architecture["head"], "size": size, **info.options}
-            if own["head"] == "vote":
-                own["views"] = options.views
-            networks.append({**common, **own})
+        if one.info.kind == "roi":
+            networks.append(describe_network(one, options))
         else:
-            place = {key: info.preprocess[key] for key in ("width", "height")}
-            detector = {**common, **place, **info.options}
+            detector = describe_network(one, options)
     weights = {**checkpoint.weights, **options.weights}
     fields: dict[str, Any] = {
         "kind": "pose",
@@ -325,7 +356,7 @@ def _manifest(
     return fields
 
 
-def _gates(checkpoint: PoseCheckpoint, exported: Sequence[_Exported]) -> dict[str, float]:
+def _gates(checkpoint: PoseCheckpoint, exported: Sequence[ExportedNetwork]) -> dict[str, float]:
     """Lenient defaults: they refuse what cannot be right, not what is doubtful."""
     size = min(int(one.info.architecture["size"]) for one in exported if one.info.kind == "roi")
     near, far = checkpoint.data.get("depth_mm") or (1.0, 1e5)

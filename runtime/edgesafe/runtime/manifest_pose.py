@@ -147,6 +147,8 @@ class DetectorSpec:
         precision: Of its arithmetic.
         storage: Of its weights.
         preprocess: Its ``normalize`` is used; the letterbox has the size already.
+        box_sd: Standard deviation of the edges of its boxes as a share of their longer side; None
+            where it is not known, and the boxes only say where to look.
     """
 
     file: str
@@ -160,6 +162,7 @@ class DetectorSpec:
     precision: str
     storage: str
     preprocess: Preprocess
+    box_sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -308,8 +311,8 @@ def _views(fields: Fields, head: Head) -> int:
 
 def _detector(fields: Fields) -> DetectorSpec:
     fields.only(
-        "file", "width", "height", "stride", "objects", "max_per_object", "min_score", "opset",
-        "precision", "storage", "preprocess",
+        "file", "width", "height", "stride", "objects", "max_per_object", "min_score", "box_sd",
+        "opset", "precision", "storage", "preprocess",
     )  # fmt: skip
     width, height = (fields.integer(name, 16, _MAX_SIDE) for name in ("width", "height"))
     return DetectorSpec(
@@ -317,6 +320,7 @@ def _detector(fields: Fields) -> DetectorSpec:
         height=height,
         max_per_object=fields.integer("max_per_object", 1, 1000),
         min_score=fields.number("min_score", 0.0, 1.0),
+        box_sd=fields.number("box_sd", 0.001, 0.5) if "box_sd" in fields else None,
         **_model(fields, width, height),
     )
 

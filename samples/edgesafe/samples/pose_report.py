@@ -96,7 +96,7 @@ name and confidence; refused regions dashed, with the reason.</p>
 
 def _verdict(report: PoseReport) -> str:
     right, total = hits(report.frames, TRUTH)
-    given = f"{right} of {total} objects are right when the true box says where to look"
+    given = f"{right} of {total} objects are right when the true, tight box is known"
     if report.way != DETECTOR:
         return f"{given.capitalize()}; the package has no detector."
     found, _ = hits(report.frames, DETECTOR)

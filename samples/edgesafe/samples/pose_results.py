@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from edgesafe.calib.bop import BopDataset, Frame, Instance
 from edgesafe.calib.pose_errors import add, rotation_translation
+from edgesafe.calib.pose_evaluation import TRUTH_SD
 from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.runtime.intake import elapsed
 from edgesafe.runtime.manifest_pose import PoseObject
@@ -134,7 +135,8 @@ def estimate_frames(estimator: PoseEstimator, folder: Path) -> Iterator[FramePos
         ms: dict[str, float] = {}
         for way in ways:
             boxes = None if way == DETECTOR else _boxes(frame, truths)
-            poses = estimator.estimate(rgb, camera, boxes)
+            sd = None if boxes is None else TRUTH_SD
+            poses = estimator.estimate(rgb, camera, boxes, roi_sd=sd)
             rows += _rows(poses, truths, way, known, symmetries)
             ms = ms or _stages(poses, decode)
         yield FramePoses(frame.rgb_path.name, rgb, camera, tuple(rows), ms)

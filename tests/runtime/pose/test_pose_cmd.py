@@ -54,6 +54,21 @@ def _roi(R: np.ndarray, t: np.ndarray) -> str:
     return ",".join(f"{v:.1f}" for v in box_of(R, t))
 
 
+def test_a_tight_box_moves_the_pose_and_needs_a_box(shots, pose_package: PosePackage) -> None:
+    folder, camera, ((R, t), _) = shots
+    common = (folder / "000007.png", "--camera", camera, "--model", pose_package.path, "--json")
+    # Five pixels larger than the object on all sides: only --roi-sd makes that count.
+    x, y, w, h = box_of(R, t)
+    roi = f"{x:.1f},{y:.1f},{w:.1f},{h:.1f}"
+    (loose,) = _lines(_run(*common, "--roi", roi))
+    (tight,) = _lines(_run(*common, "--roi", roi, "--roi-sd", "0.001"))
+    assert tight["t"][2] < 0.99 * loose["t"][2]
+
+    alone = _run(*common, "--roi-sd", "0.01")
+    assert alone.exit_code == 2 and "--roi-sd goes with --roi" in alone.stderr
+    assert _run(*common, "--roi", roi, "--roi-sd", "3").exit_code == 2
+
+
 def test_a_picture_becomes_a_line(shots, pose_package: PosePackage) -> None:
     folder, camera, ((R, t), _) = shots
     file = folder / "000007.png"

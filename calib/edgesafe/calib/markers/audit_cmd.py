@@ -6,12 +6,10 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
-import numpy as np
 
 from edgesafe.calib.markers.options import board_option, frame_options, open_frames, say
 from edgesafe.runtime.backends.base import BACKENDS
@@ -19,15 +17,10 @@ from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
-    from edgesafe.calib.markers.audit import Audit
     from edgesafe.calib.markers.counterfactual_dataset import Sets
     from edgesafe.calib.markers.networks import Run
-    from edgesafe.calib.markers.saliency_maps import MapSet
 
 __all__ = ["audit"]
-
-_FRAMES_SHOWN = 3
-_MAPS_SHOWN = 6
 
 
 @click.command()
@@ -128,6 +121,7 @@ def audit(
     in a sentence what it relies on. Beside FILE.html, FILE.json has all figures.
     """
     from edgesafe.calib.markers.audit import audit_sets
+    from edgesafe.calib.markers.audit_report import audit_report, write_audit
     from edgesafe.calib.markers.saliency_maps import read_maps, score_maps
 
     page = out if out.suffix.lower() in (".html", ".htm") else out / "report.html"
@@ -148,8 +142,8 @@ def audit(
         if terminal:
             click.echo("\r\x1b[K", nl=False, err=True)
         scored = {name: score_maps(sets, some) for name, some in maps.items()}
-        report = _report(found, scored)
-        _write(page, found, scored, table, report)
+        report = audit_report(found, scored)
+        write_audit(page, found, scored, table)
     if as_json:
         click.echo(json.dumps(report, allow_nan=False))
         return
@@ -257,54 +251,3 @@ def _sets(
     if lost:
         say(f"{lost} frames are left out: the board was not found in them")
     return sets
-
-
-def _report(found: Audit, saliency: Mapping[str, Mapping[str, MapSet]]) -> dict[str, Any]:
-    from edgesafe.calib.markers.verdict import judge_network
-
-    networks = {}
-    for one in found.networks:
-        verdict = judge_network(one)
-        networks[one.name] = {
-            "verdict": verdict.code,
-            "sentence": verdict.sentence,
-            **one.to_json(),
-            "saliency": {
-                kind: {method: scores.to_json() for method, scores in maps.scores.items()}
-                for kind, maps in saliency.get(one.name, {}).items()
-            },
-        }
-    return {
-        "format": "edgesafe.marker-audit/1",
-        "source": found.sets.source,
-        "frames": len(found.frames),
-        "objects": list(found.objects),
-        "networks": networks,
-    }
-
-
-def _write(
-    page: Path,
-    found: Audit,
-    saliency: Mapping[str, Mapping[str, MapSet]],
-    table: tuple[str, str] | None,
-    report: dict[str, Any],
-) -> None:
-    from edgesafe.calib.markers.audit_page import audit_page
-    from edgesafe.calib.markers.audit_pictures import frame_tiles, map_tiles
-    from edgesafe.runtime.files import atomic_write
-
-    places = np.linspace(0, len(found.frames) - 1, min(_FRAMES_SHOWN, len(found.frames)))
-    rows = frame_tiles(found, [found.frames[round(at)] for at in places])
-    maps = [
-        tile
-        for sets in saliency.values()
-        for kind, one in sets.items()
-        for tile in map_tiles(found, kind, one.maps[:_MAPS_SHOWN])
-    ]
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    text = audit_page(found, rows, saliency, maps, table, created)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(page, text.encode())
-    data = json.dumps(report, indent=1, allow_nan=False) + "\n"
-    atomic_write(page.with_suffix(".json"), data.encode())

@@ -26,7 +26,7 @@ from edgesafe.calib.markers.counterfactual import OF_TWO, CounterfactualMaker, K
 from edgesafe.calib.markers.poses import BoardFrame, look_at_all
 from edgesafe.calib.markers.protect import Silhouettes
 from edgesafe.runtime.errors import DataError
-from edgesafe.runtime.files import atomic_folder
+from edgesafe.runtime.files import atomic_folder, atomic_write
 
 __all__ = [
     "INDEX",
@@ -38,6 +38,7 @@ __all__ = [
     "paired_frames",
     "read_sets",
     "take_shot",
+    "write_index",
     "write_masks",
 ]
 
@@ -175,17 +176,34 @@ def make_sets(
                 if not path.exists():
                     path.write_text(json.dumps(table, indent=1) + "\n", encoding="ascii")
         source = f"{data.path.resolve().name}, split {data.split}"
-        index = {
-            "format": _FORMAT,
-            "source": source,
-            "seed": maker.seed,
-            "kinds": {
-                kind: {f"{key[0]}/{key[1]}": entry.to_json() for key, entry in entries.items()}
-                for kind, entries in made.items()
-            },
-        }
-        (folder / INDEX).write_text(json.dumps(index) + "\n", encoding="ascii")
+        write_index(folder, source, maker.seed, made)
     return Sets(out, source, made)
+
+
+def write_index(
+    folder: Path,
+    source: str,
+    seed: int,
+    made: Mapping[str, Mapping[tuple[int, int], Made]],
+) -> None:
+    """Write what `read_sets` reads, beside the splits.
+
+    Args:
+        folder: Of the sets.
+        source: What they were made of.
+        seed: Of their randomness.
+        made: For each kind, how each picture (scene, picture) was made.
+    """
+    index = {
+        "format": _FORMAT,
+        "source": source,
+        "seed": seed,
+        "kinds": {
+            kind: {f"{key[0]}/{key[1]}": entry.to_json() for key, entry in entries.items()}
+            for kind, entries in made.items()
+        },
+    }
+    atomic_write(folder / INDEX, (json.dumps(index) + "\n").encode())
 
 
 def read_sets(path: str | os.PathLike[str]) -> Sets:

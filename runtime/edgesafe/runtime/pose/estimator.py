@@ -38,11 +38,19 @@ from edgesafe.runtime.manifest_pose import PoseManifest, PoseObject
 from edgesafe.runtime.package import PosePackage, default_model_path, read_pose_package
 from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.detector import Detection, Letterbox, find_boxes
+from edgesafe.runtime.pose.extent import Extent
 from edgesafe.runtime.pose.fit import Fit, fit_pose
 from edgesafe.runtime.pose.golden import parse_pose_golden
 from edgesafe.runtime.pose.intrinsics import Camera, as_camera
 from edgesafe.runtime.pose.networks import DetectorRunner, PoseRunner, open_detector, open_network
-from edgesafe.runtime.pose.regions import Region, Roi, check_frame, check_region, read_roi
+from edgesafe.runtime.pose.regions import (
+    Region,
+    Roi,
+    check_frame,
+    check_region,
+    check_sd,
+    read_roi,
+)
 from edgesafe.runtime.pose.result import Pose, PoseTimings
 
 __all__ = ["PoseEstimator"]
@@ -153,6 +161,7 @@ class PoseEstimator:
         roi: Roi | None = None,
         *,
         objects: Iterable[int] | None = None,
+        roi_sd: float | None = None,
     ) -> list[Pose]:
         """Estimate the poses of objects in one frame.
 
@@ -163,14 +172,19 @@ class PoseEstimator:
                 number of the object; None to ask the detector.
             objects: Only these; of those that the detector does not find there is a pose with the
                 reason ``not_detected``. Without, only what it finds.
+            roi_sd: How exact the boxes of ``roi`` are: the standard deviation of their edges as a
+                share of the longer side, 0.001 to 0.5. Such a box must hold the visible part and
+                end where it ends, and the depth of a vote head profits much. None: they only say
+                where to look.
 
         Returns:
             One pose per box, in their order; each may be refused.
 
         Raises:
             UsageError: The frame is no RGB picture; K cannot be its camera's; ``roi`` is missing
-                and the package has no detector; an object is unknown.
+                and the package has no detector; an object is unknown; ``roi_sd`` is no such share.
         """
+        roi_sd = check_sd(roi_sd)
         frame = check_frame(frame)
         height, width = frame.shape[:2]
         camera = as_camera(K, width, height)
@@ -181,7 +195,7 @@ class PoseEstimator:
             regions = self._detect(frame, wanted)
             detect_ms = elapsed(started) / max(1, len(regions))
         else:
-            regions = self._regions(roi, wanted)
+            regions = self._regions(roi, wanted, roi_sd)
         regions = [check_region(region, width, height) for region in regions]
         poses: list[Pose | None] = [None] * len(regions)
         by_network: dict[int, list[int]] = {}
@@ -229,7 +243,7 @@ class PoseEstimator:
             return [Region(self._objects[n], None, None, failed) for n in wanted or spec.objects]
         found = find_boxes(outputs["heat"][0], outputs["box"][0], spec, box)
         regions = [
-            Region(self._objects[d.object_id], d.box, d.score)
+            Region(self._objects[d.object_id], d.box, d.score, sd=spec.box_sd)
             for d in _best_first(found)
             if wanted is None or d.object_id in wanted
         ]
@@ -237,7 +251,7 @@ class PoseEstimator:
         unseen = Refused("not_detected", "the detector does not find it in the frame")
         return regions + [Region(self._objects[n], None, None, unseen) for n in sorted(lacking)]
 
-    def _regions(self, roi: Roi, wanted: tuple[int, ...] | None) -> list[Region]:
+    def _regions(self, roi: Roi, wanted: tuple[int, ...] | None, sd: float | None) -> list[Region]:
         """Turn what the caller calls a region into a list."""
         regions = []
         for number, box in read_roi(roi):
@@ -249,7 +263,7 @@ class PoseEstimator:
                         "which one the roi is, as {object_id: (x, y, w, h)}"
                     )
                 number = chosen[0]
-            regions.append(Region.of(self._entry(number), box))
+            regions.append(Region.of(self._entry(number), box, sd))
         return [region for region in regions if wanted is None or region.entry.id in wanted]
 
     def _look(
@@ -292,9 +306,11 @@ class PoseEstimator:
         roi: RoiCrop,
         camera: Camera,
     ) -> Pose:
-        fit, gates = Fit(), self._manifest.gates
+        fit, gates, extent = Fit(), self._manifest.gates, None
+        if region.box is not None and region.sd is not None:
+            extent = Extent.of(region.entry.hull, region.box, region.sd, camera)
         try:
-            fit_pose(fit, outputs, runner.spec, region.entry, gates, roi, camera)
+            fit_pose(fit, outputs, runner.spec, region.entry, gates, roi, camera, extent)
         except Refused as refused:
             return self._refuse(region, refused, fit)
         return self._pose(region, fit, R=fit.R, t_mm=fit.t_mm, covariance=fit.covariance)

@@ -12,6 +12,7 @@ from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.manifest_pose import Gates, PoseNetwork, PoseObject
 from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.direct import decode_direct
+from edgesafe.runtime.pose.extent import Extent
 from edgesafe.runtime.pose.gating import (
     check_confidence,
     check_mask,
@@ -51,6 +52,7 @@ def fit_pose(
     gates: Gates,
     roi: RoiCrop,
     camera: Camera,
+    extent: Extent | None = None,
 ) -> None:
     """Fit the pose of one object.
 
@@ -62,6 +64,7 @@ def fit_pose(
         gates: Of the package.
         roi: Of the crop that the network saw.
         camera: Of the frame.
+        extent: Where the silhouette ends, if that is known; of use to the vote head alone.
 
     Raises:
         Refused: There is no pose to be given out; with the codes of
@@ -73,7 +76,7 @@ def fit_pose(
             raise Refused("non_finite", f"the network's {name} is not finite")
     mask_px = float(found["mask"].sum()) * spec.stride**2
     if spec.head == "vote":
-        R, t = _votes(fit, found, mask_px, entry, gates, roi, camera)
+        R, t = _votes(fit, found, mask_px, entry, gates, roi, camera, extent)
     else:
         check_mask(mask_px, gates)
         fit.confidence = mask_confidence(mask_px, gates)
@@ -92,6 +95,7 @@ def _votes(
     gates: Gates,
     roi: RoiCrop,
     camera: Camera,
+    extent: Extent | None,
 ) -> tuple[Array, Array]:
     fit.keypoints_px = roi.to_frame(found["keypoints"])
     check_mask(mask_px, gates)
@@ -104,6 +108,7 @@ def _votes(
         covariance,
         camera,
         max_mahalanobis=gates.max_mahalanobis,
+        extent=extent,
     )
     fit.confidence = fit_confidence(mask_px, solution, entry, gates)
     fit.reprojection_px = solution.reprojection_px

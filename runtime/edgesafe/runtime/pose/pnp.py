@@ -11,7 +11,9 @@ rotation about the object's origin instead of the camera's, which conditions the
 is the object's size and not its distance) and makes the last 3 x 3 block of the covariance that of
 t itself.
 
-The lens is taken out first: keypoints and their covariances are moved to undistorted pixels.
+The lens is taken out first: keypoints and their covariances are moved to undistorted pixels. Where
+the box of the visible part is known well, its edges join the cost
+(:mod:`edgesafe.runtime.pose.extent`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgesafe.runtime.gate import Refused
+from edgesafe.runtime.pose.extent import Extent
 from edgesafe.runtime.pose.intrinsics import Camera
 from edgesafe.runtime.video import import_cv2
 
@@ -47,8 +50,8 @@ class PnpSolution:
             t = t_true + tau, both in the camera frame.
         reprojection_px: Root mean square distance of the used keypoints from the projected
             points, frame pixels.
-        mahalanobis: Mean over the used keypoints of sqrt(e' W e); about 1.25 for keypoints whose
-            covariances are right, less what the fit takes up.
+        mahalanobis: Mean over the used keypoints of sqrt(e' W e), of the pose that fits them best;
+            about 1.25 for keypoints whose covariances are right, less what the fit takes up.
         used: (K,) which keypoints were not dropped.
     """
 
@@ -67,6 +70,7 @@ def solve_pnp(
     camera: Camera,
     *,
     max_mahalanobis: float | None = None,
+    extent: Extent | None = None,
 ) -> PnpSolution:
     """Find the pose of a known object.
 
@@ -77,6 +81,8 @@ def solve_pnp(
         camera: Of the frame.
         max_mahalanobis: While the mean Mahalanobis distance is above this, the worst keypoint is
             dropped: up to a third of them, and never below six.
+        extent: Where the silhouette ends, if that is known; it moves the pose that fits the
+            keypoints best.
 
     Raises:
         Refused: ``non_finite``, ``degenerate``, ``behind_camera``, ``inconsistent_keypoints``.
@@ -87,8 +93,8 @@ def solve_pnp(
     droppable = min(len(points) // 3, len(points) - _MIN_ROBUST)
     while True:
         part = problem.subset(used)
-        R, t, errors, hessian = _refine(part, *_start(part))
-        distances = np.linalg.norm(errors, axis=1)
+        R, t, hessian = _refine(part, *_start(part))
+        distances = np.linalg.norm(part.errors(R, t), axis=1)
         mean = float(distances.mean())
         if max_mahalanobis is None or mean <= max_mahalanobis:
             break
@@ -100,6 +106,8 @@ def solve_pnp(
             )
         used[np.flatnonzero(used)[int(distances.argmax())]] = False
         droppable -= 1
+    if extent is not None:
+        R, t, hessian = _refine(_Bounded(part, extent), R, t)
     in_camera = points @ R.T + t
     if not (in_camera[:, 2] > 0).all():
         raise Refused("behind_camera", "a part of the object would lie behind the camera")
@@ -160,37 +168,71 @@ class _Problem:
 
     def project(self, R: Array, t: Array) -> Array:
         """Project to undistorted pixels (K, 2)."""
-        in_camera = self.points @ R.T + t
-        return np.asarray(in_camera[:, :2] / in_camera[:, 2:] * self.focal + self.principal)
+        return _project(self.points @ R.T + t, self.focal, self.principal)
 
     def errors(self, R: Array, t: Array) -> Array:
         """Whitened errors (K, 2); their squared sum is the cost. Infinite behind the camera."""
         in_camera = self.points @ R.T + t
-        depth = in_camera[:, 2:]
-        if not (depth > 1e-9).all():
+        if not (in_camera[:, 2] > 1e-9).all():
             return np.full(self.pixels.shape, np.inf)
-        error = in_camera[:, :2] / depth * self.focal + self.principal - self.pixels
+        error = _project(in_camera, self.focal, self.principal) - self.pixels
         found: Array = (self.whitening @ error[:, :, None])[:, :, 0]
         return found
 
+    def residuals(self, R: Array, t: Array) -> Array:
+        """The same in one row (2K,)."""
+        return self.errors(R, t).ravel()
+
     def jacobian(self, R: Array, t: Array) -> Array:
-        """Derivative of the whitened errors, (2K, 6), by (omega, tau)."""
-        turned = self.points @ R.T
-        in_camera = turned + t
-        inverse = 1 / in_camera[:, 2]
-        by_t = np.zeros((len(turned), 2, 3))
-        by_t[:, 0, 0] = self.focal[0] * inverse
-        by_t[:, 1, 1] = self.focal[1] * inverse
-        by_t[:, :, 2] = -self.focal * in_camera[:, :2] * (inverse**2)[:, None]
-        by_t = self.whitening @ by_t
-        jacobian = np.empty((len(turned), 2, 6))
-        jacobian[:, :, 3:] = by_t
-        # g . (omega x Y) = omega . (Y x g), for each row g of by_t.
-        x, y, z = (turned[:, axis, None] for axis in range(3))
-        jacobian[:, :, 0] = y * by_t[:, :, 2] - z * by_t[:, :, 1]
-        jacobian[:, :, 1] = z * by_t[:, :, 0] - x * by_t[:, :, 2]
-        jacobian[:, :, 2] = x * by_t[:, :, 1] - y * by_t[:, :, 0]
-        return jacobian.reshape(-1, 6)
+        """Derivative of the residuals, (2K, 6), by (omega, tau)."""
+        found = self.whitening @ _derivative(self.points @ R.T, t, self.focal)
+        return np.asarray(found.reshape(-1, 6))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bounded:
+    """Keypoints, and where the silhouette ends."""
+
+    keypoints: _Problem
+    extent: Extent
+
+    def residuals(self, R: Array, t: Array) -> Array:
+        """Those of the keypoints, then of the edges, (2K + 4,)."""
+        in_camera = self.extent.hull @ R.T + t
+        if not (in_camera[:, 2] > 1e-9).all():
+            return np.full(2 * len(self.keypoints.points) + 4, np.inf)
+        pixels = _project(in_camera, self.keypoints.focal, self.keypoints.principal)
+        both = [self.keypoints.residuals(R, t), self.extent.residuals(pixels)[0]]
+        return np.concatenate(both)
+
+    def jacobian(self, R: Array, t: Array) -> Array:
+        """Derivative of the residuals, (2K + 4, 6), by (omega, tau)."""
+        focal, turned = self.keypoints.focal, self.extent.hull @ R.T
+        pixels = _project(turned + t, focal, self.keypoints.principal)
+        _, slope, outermost = self.extent.residuals(pixels)
+        rows = _derivative(turned[outermost], t, focal)[np.arange(4), [0, 1, 0, 1]]
+        return np.vstack([self.keypoints.jacobian(R, t), slope[:, None] * rows])
+
+
+def _project(in_camera: Array, focal: Array, principal: Array) -> Array:
+    return np.asarray(in_camera[:, :2] / in_camera[:, 2:] * focal + principal)
+
+
+def _derivative(turned: Array, t: Array, focal: Array) -> Array:
+    """Derivative (n, 2, 6) by (omega, tau) of the pixels of points that R has turned already."""
+    in_camera = turned + t
+    inverse = 1 / in_camera[:, 2]
+    found = np.zeros((len(turned), 2, 6))
+    by_t = found[:, :, 3:]
+    by_t[:, 0, 0] = focal[0] * inverse
+    by_t[:, 1, 1] = focal[1] * inverse
+    by_t[:, :, 2] = -focal * in_camera[:, :2] * (inverse**2)[:, None]
+    # g . (omega x Y) = omega . (Y x g), for each row g of by_t.
+    x, y, z = (turned[:, axis, None] for axis in range(3))
+    found[:, :, 0] = y * by_t[:, :, 2] - z * by_t[:, :, 1]
+    found[:, :, 1] = z * by_t[:, :, 0] - x * by_t[:, :, 2]
+    found[:, :, 2] = x * by_t[:, :, 1] - y * by_t[:, :, 0]
+    return found
 
 
 def _prepare(points: Array, keypoints: Array, covariance: Array, camera: Camera) -> _Problem:
@@ -249,21 +291,21 @@ def _start(problem: _Problem) -> tuple[Array, Array]:
     return candidates[best]
 
 
-def _refine(problem: _Problem, R: Array, t: Array) -> tuple[Array, Array, Array, Array]:
-    """Return R, t, the whitened errors (K, 2) and the Hessian (6, 6) at a minimum."""
-    errors = problem.errors(R, t)
-    cost = float((errors**2).sum())
+def _refine(problem: _Problem | _Bounded, R: Array, t: Array) -> tuple[Array, Array, Array]:
+    """Return R, t and the Hessian (6, 6) at a minimum."""
+    errors = problem.residuals(R, t)
+    cost = float(errors @ errors)
     jacobian = problem.jacobian(R, t)
     hessian: Array = jacobian.T @ jacobian
     damping = 0.0
     for _ in range(_STEPS):
-        gradient = jacobian.T @ errors.ravel()
+        gradient = jacobian.T @ errors
         step = _solve(hessian + damping * np.eye(6), -gradient)
         if -step @ gradient < 1e-9 * (1 + cost):
             break
         trial = rotation_exp(step[:3]) @ R, t + step[3:]
-        errors_there = problem.errors(*trial)
-        cost_there = float((errors_there**2).sum())
+        errors_there = problem.residuals(*trial)
+        cost_there = float(errors_there @ errors_there)
         if cost_there <= cost:
             (R, t), errors, cost = trial, errors_there, cost_there
             jacobian = problem.jacobian(R, t)
@@ -271,7 +313,7 @@ def _refine(problem: _Problem, R: Array, t: Array) -> tuple[Array, Array, Array,
             damping /= 10
         else:
             damping = max(10 * damping, 1e-3 * float(np.diag(hessian)[:3].mean()))
-    return R, t, errors, hessian
+    return R, t, hessian
 
 
 def _solve(matrix: Array, right: Array) -> Array:

@@ -14,7 +14,7 @@ from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.manifest_pose import PoseObject
 
-__all__ = ["Box", "Region", "Roi", "check_frame", "check_region", "read_roi"]
+__all__ = ["Box", "Region", "Roi", "check_frame", "check_region", "check_sd", "read_roi"]
 
 _LEAST_INSIDE = 0.1
 
@@ -26,20 +26,30 @@ Roi: TypeAlias = "Box | Mapping[int, Box] | Iterable[tuple[int, Box]]"
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A box to look at, on its way: of which object, from the detector with which score."""
+    """A box to look at, on its way.
+
+    Attributes:
+        entry: The object.
+        box: (x, y, w, h), frame pixels.
+        score: Of the detector.
+        refused: Why it is not looked at.
+        sd: Standard deviation of the box's edges as a share of its longer side; None where it only
+            says where to look.
+    """
 
     entry: PoseObject
     box: tuple[float, float, float, float] | None
     score: float | None = None
     refused: Refused | None = None
+    sd: float | None = None
 
     @classmethod
-    def of(cls, entry: PoseObject, box: object) -> Region:
+    def of(cls, entry: PoseObject, box: object, sd: float | None = None) -> Region:
         """Read a box, perhaps of somebody's detector: what is wrong with it ends as a refusal."""
         try:
             x, y, w, h = (float(value) for value in box)  # type: ignore[attr-defined]
             if all(map(math.isfinite, (x, y, w, h))) and w > 0 and h > 0 and w * h >= 1:
-                return cls(entry, (x, y, w, h))
+                return cls(entry, (x, y, w, h), sd=sd)
         except (TypeError, ValueError):
             pass
         problem = f"a region is (x, y, w, h) with an area, in pixels, not {box!r:.80}"
@@ -74,6 +84,21 @@ def check_frame(frame: Any) -> npt.NDArray[np.uint8]:
             f"the frame is {frame.dtype} {frame.shape}: an RGB array uint8 (H, W, 3) is needed"
         )
     return np.ascontiguousarray(frame)
+
+
+def check_sd(sd: float | None) -> float | None:
+    """Return how exact a box is, or refuse what is no share.
+
+    Raises:
+        UsageError: It is neither None nor in 0.001..0.5.
+    """
+    number = isinstance(sd, (int, float)) and not isinstance(sd, bool)
+    if sd is None or (number and 0.001 <= sd <= 0.5):
+        return sd
+    raise UsageError(
+        "roi_sd is the standard deviation of the edges of a box as a share of its longer side, "
+        f"0.001 to 0.5, or None for boxes that only say where to look; not {sd!r:.40}"
+    )
 
 
 def read_roi(roi: Roi) -> list[tuple[int | None, object]]:

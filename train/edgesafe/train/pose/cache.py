@@ -4,7 +4,7 @@ A folder with ``pieces.bin`` (JPEG files and packed masks one after another) and
 For the network of a region of interest there is a piece for each instance: the part of the frame
 that any region drawn for it can reach, at the resolution that the region is cut out of, so that a
 region of a piece has the very pixels of the same region of the frame, but for the JPEG. For the
-detector there is one for each frame, shrunk to little more than its input.
+detector there is one for each frame, no finer than its closest look needs.
 
 The folder's name is a digest of the data and of everything that decides about the pieces, so a
 cache may be shared by runs, and a stale one is never used.

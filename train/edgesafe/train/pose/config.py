@@ -174,6 +174,9 @@ class DetectorConfig:
         box_weight: Weight of the box term.
         max_per_object: Written into the package: at most so many boxes of one object.
         min_score: Written into the package: a box needs this much heat.
+        box_sd: Written into the package: standard deviation of the edges of its boxes as a share of
+            the longer side, with which they help to find the depth; 0 for boxes that only say
+            where to look. Validation measures it as ``edge_sd``.
         zoom: Smallest and largest factor that a frame is scaled by.
         flip: Probability of a horizontal flip.
         fit: The loop.
@@ -187,6 +190,7 @@ class DetectorConfig:
     box_weight: float = 1.0
     max_per_object: int = 1
     min_score: float = 0.2
+    box_sd: float = 0.0
     zoom: tuple[float, float] = (0.7, 1.6)
     flip: float = 0.0
     fit: FitConfig = FitConfig()
@@ -201,6 +205,11 @@ class DetectorConfig:
                 f"detector.{name}",
                 "must be a multiple of 16 in 64..2048",
             )
+        require(
+            self.box_sd == 0 or 0.001 <= self.box_sd <= 0.5,
+            "detector.box_sd",
+            "must be 0 or lie in 0.001..0.5",
+        )
         low, high = self.zoom
         require(0.1 <= low <= high <= 10, "detector.zoom", "must be two rising factors")
         require(0 <= self.flip <= 1, "detector.flip", "must lie in 0..1")

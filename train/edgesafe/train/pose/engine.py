@@ -326,11 +326,12 @@ class _Engine:
         }
 
         def samples(data: PoseData) -> FrameSamples:
+            # As fine as the closest look needs.
+            closest = max(1.0, settings.zoom[1])
+            width, height = (round(n * closest) for n in (settings.width_px, settings.height_px))
             pieces = self._cached(
                 data,
-                lambda tell: frame_pieces(
-                    data, cache, width=settings.width_px, height=settings.height_px, tell=tell
-                ),
+                lambda tell: frame_pieces(data, cache, width=width, height=height, tell=tell),
             )
             return FrameSamples(
                 pieces, training.objects, settings, config.data, config.colour, pool, config.seed
@@ -358,6 +359,7 @@ class _Engine:
             options={
                 "max_per_object": settings.max_per_object,
                 "min_score": settings.min_score,
+                **({"box_sd": settings.box_sd} if settings.box_sd else {}),
             },
             config=config.to_dict()["detector"],
         )

@@ -135,10 +135,15 @@ class DetectorValidator:
 
     @torch.no_grad()
     def __call__(self, network: nn.Module) -> Report:
-        """``recall``, also ``recall/NAME``, ``iou`` of what was found, ``false_per_frame``."""
+        """``recall``, also ``recall/NAME``, and of what was found ``iou`` and ``edge_sd``.
+
+        ``edge_sd`` is the root mean square error of the edges as a share of the longer side of the
+        box; ``false_per_frame`` counts what is not there.
+        """
         names = [known.name for known in self.samples.objects]
         hits: dict[str, list[bool]] = {}
         overlaps: list[float] = []
+        edges: list[float] = []
         shown: list[npt.NDArray[np.uint8]] = []
         false = 0
         size = (self.spec.width, self.spec.height)
@@ -153,9 +158,11 @@ class DetectorValidator:
             made = made.reshape(-1, 4) - 0.5  # edges, centres at whole numbers
             for box, index in zip(boxes, ids, strict=True):
                 own = made[[d.object_id == index for d in detections]]
-                best = max((_iou(box, other) for other in own), default=0.0)
+                best, nearest = max(((_iou(box, m), tuple(m)) for m in own), default=(0.0, ()))
                 hits.setdefault(names[index], []).append(best >= _FOUND)
-                overlaps += [best] if best >= _FOUND else []
+                if best >= _FOUND:
+                    overlaps.append(best)
+                    edges += list((nearest - box) / max(box[2:] - box[:2]))
             false += len(made) - sum(
                 any(
                     d.object_id == n and _iou(b, m) >= _FOUND
@@ -168,6 +175,7 @@ class DetectorValidator:
         metrics = {
             "recall": float(np.mean([np.mean(h) for h in hits.values()])) if hits else 0.0,
             "iou": float(np.mean(overlaps)) if overlaps else 0.0,
+            "edge_sd": float(np.sqrt(np.mean(np.square(edges)))) if edges else 1.0,
             "false_per_frame": false / len(self.numbers),
         }
         metrics |= {f"recall/{name}": float(np.mean(h)) for name, h in sorted(hits.items())}
