@@ -30,6 +30,7 @@ from PIL import Image, ImageDraw
 from edgesafe.calib.retrieval.evaluate_cmd import tables
 from edgesafe.calib.retrieval.protocol import CLASSES, EmbeddedQuadruplets, Row, evaluate
 from edgesafe.cli import run
+from edgesafe.runtime import lorentz
 from edgesafe.runtime.errors import DataError, EdgesafeError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.train import engine
@@ -45,8 +46,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT / "samples" / "configs" / "experiments.toml"
 BASELINE = "CLIP (trained here)"
 LIFT = {"curvature": 0.1, "visual_scale": 0.5, "textual_scale": 0.5, "lr_scale": 3.0}
-# The paper's weights are 1, over some 12,000 steps. In a hundred steps the contrastive terms, whose
-# gradients are larger, leave no shells: texts and images part, safe and unsafe do not.
+# The paper's weights are 1. With 1, a hundred steps leave no shells: texts and images part, but
+# safe and unsafe do not.
 CONES = {"entail_safe": 10.0, "entail_unsafe": 10.0, "entail_safety": 10.0}
 METHODS: dict[str, dict[str, Any]] = {
     BASELINE: {"method": "clip"},
@@ -106,10 +107,12 @@ def main(work: Path, data: Path | None, minutes: float, steps: int | None, quick
     rows: dict[str, Sequence[Row]] = {}
     for name in METHODS:
         checkpoint = _trained(plan, name)
-        rows[name], bounds = measure(checkpoint, plan.data / "test.jsonl")
+        measured = measure(checkpoint, plan.data / "test.jsonl")
+        rows[name] = measured.rows
         report["models"][name] = {
-            "rows": [row.to_json() for row in rows[name]],
-            "bounds": bounds,
+            "rows": [row.to_json() for row in measured.rows],
+            "bounds": measured.bounds,
+            "radii": measured.radii,
             **json.loads((checkpoint / DONE).read_text(encoding="utf-8")),
         }
     report["shape"] = shape_of(rows)
@@ -117,8 +120,21 @@ def main(work: Path, data: Path | None, minutes: float, steps: int | None, quick
     for line in tables(rows, published=not quick):
         click.echo(line)
     click.echo("")
-    for line in report["shape"]:
+    for line in [*_shells(report["models"]), "", *report["shape"]]:
         click.echo(line)
+
+
+def _shells(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Where the four classes lie, and what every training took."""
+    lines = []
+    for name, entry in models.items():
+        if entry["radii"] is not None:
+            means = "  ".join(f"{key} {value:.3f}" for key, value in entry["radii"].items())
+            lines.append(f"{name}, mean distance from the root: {means}")
+        lines.append(
+            f"{name}: {entry['steps']} steps ({entry['ended']}), {entry['cpu_minutes']} CPU minutes"
+        )
+    return lines
 
 
 def shape_of(rows: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -128,10 +144,9 @@ def shape_of(rows: Mapping[str, Sequence[Row]]) -> list[str]:
         rows: Name in the tables to the rows of the protocol.
     """
 
-    def best(name: str, task: str, redirected: bool) -> float:
+    def best(name: str, task: str, redirected: bool) -> Row:
         found = [r for r in rows[name] if r.task.name == task]
-        wanted = [r for r in found if r.redirected == redirected] or found
-        return 100 * wanted[0].recall[1]
+        return ([r for r in found if r.redirected == redirected] or found)[0]
 
     sentences = []
     others = [name for name in rows if name != "HySAC"]
@@ -143,10 +158,17 @@ def shape_of(rows: Mapping[str, Sequence[Row]]) -> list[str]:
     ):
         own = best("HySAC", task, redirected)
         rest = {name: best(name, task, redirected) for name in others}
-        leader = max(rest, key=lambda name: rest[name])
-        verdict = "as in the paper" if own > rest[leader] else "NOT as in the paper"
+        leader = max(rest, key=lambda name: rest[name].recall[1])
+        other = rest[leader]
+        if own.recall[1] <= other.recall[1]:
+            verdict = "NOT as in the paper"
+        elif own.intervals[1][0] > other.intervals[1][1]:
+            verdict = "as in the paper"
+        else:
+            verdict = "higher, but the 95 % intervals overlap"
         sentences.append(
-            f"{claim}: HySAC {own:.1f}, best other {rest[leader]:.1f} ({leader}): {verdict}"
+            f"{claim}: HySAC {100 * own.recall[1]:.1f}, best other "
+            f"{100 * other.recall[1]:.1f} ({leader}): {verdict}"
         )
     return sentences
 
@@ -311,12 +333,23 @@ def _tiny() -> dict[str, Any]:
     }
 
 
-def measure(checkpoint: Path, listing: Path) -> tuple[tuple[Row, ...], dict[str, float] | None]:
-    """Runs the protocol on the records of a listing.
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a model retrieves.
 
-    Returns:
-        The rows, and where redirected queries ended; None for a model without a root.
+    Attributes:
+        rows: Of the protocol.
+        bounds: Where redirected queries end; None for a model without a root.
+        radii: Class to its mean distance from the root on the test records; None likewise.
     """
+
+    rows: tuple[Row, ...]
+    bounds: dict[str, float] | None = None
+    radii: dict[str, float] | None = None
+
+
+def measure(checkpoint: Path, listing: Path) -> Measured:
+    """Runs the protocol on the records of a listing."""
     model, info = load_checkpoint(checkpoint)
     records = read_quadruplets(listing, DataConfig(check_images=False)).records
     embedded = encode_split(model, records, EncodeSettings(torch.device("cpu")))
@@ -325,10 +358,13 @@ def measure(checkpoint: Path, listing: Path) -> tuple[tuple[Row, ...], dict[str,
         keys={name: [str(getattr(r, name)) for r in records] for name in CLASSES},
     )
     if model.curvature is None:
-        return evaluate(quadruplets, "cosine"), None
+        return Measured(evaluate(quadruplets, "cosine"))
     bounds = {name: float(info.bounds[name]["avg"]) for name in ("safe_text", "safe_image")}
-    curvature = float(model.curvature.detach())
-    return evaluate(quadruplets, "hyperbolic", curvature=curvature, bounds=bounds), bounds
+    c = float(model.curvature.detach())
+    radii = {
+        name: float(lorentz.root_distance(getattr(quadruplets, name), c).mean()) for name in CLASSES
+    }
+    return Measured(evaluate(quadruplets, "hyperbolic", curvature=c, bounds=bounds), bounds, radii)
 
 
 if __name__ == "__main__":

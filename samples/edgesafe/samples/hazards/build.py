@@ -192,7 +192,11 @@ def build(
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 @click.option("--train", default=12000, show_default=True)
 @click.option("--val", default=600, show_default=True)
-@click.option("--test", is_flag=True, help="Also test.jsonl: a record of each photo outside the training split.")
+@click.option(
+    "--test",
+    is_flag=True,
+    help="Also test.jsonl: a record of each photo outside the training split.",
+)
 @click.option("--twins", is_flag=True, help="Every unsafe caption is of its photo.")
 @click.option("--seed", default=7, show_default=True)
 @click.option("--jobs", default=2, show_default=True)

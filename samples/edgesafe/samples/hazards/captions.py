@@ -247,9 +247,7 @@ def with_thing(caption: str, thing: str, rng: Rng) -> str:
     return _fill(_JOINED[rng.integers(len(_JOINED))], rng, thing, _lower_first(caption))
 
 
-def unsafe_text(
-    caption: str, tag: str, name: str | None, rng: Rng, *, twin: bool = False
-) -> str:
+def unsafe_text(caption: str, tag: str, name: str | None, rng: Rng, *, twin: bool = False) -> str:
     """An unsafe caption: mostly the twin of ``caption``, sometimes a sentence of its own.
 
     Args:
