@@ -18,12 +18,13 @@ from edgesafe.samples.experiments import METHODS, main, shape_of
 
 def row(task: str, recall: float, *, redirected: bool) -> Row:
     which = next(t for t in TASKS if t.name == task)
-    return Row(which, redirected, 0.0, 10, 10, {1: recall}, {1: (0.0, 1.0)}, 1.0, None, None, {})
+    ends = (recall - 0.06, recall + 0.06)
+    return Row(which, redirected, 0.0, 10, 10, {1: recall}, {1: ends}, 1.0, None, None, {})
 
 
 def test_all_four_are_trained_and_measured(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    done = CliRunner().invoke(main, ["--quick", "--work", str(tmp_path)])
+    done = CliRunner().invoke(main, ["--quick", "--work", str(tmp_path), "--steps", "3"])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "experiments.json").read_text())
     assert list(report["models"]) == list(METHODS)
@@ -33,6 +34,8 @@ def test_all_four_are_trained_and_measured(tmp_path: Path) -> None:
         moved = [r for r in entry["rows"] if r["redirected"]]
         assert len(moved) == (2 if name.startswith("HySAC") else 0)
         assert (entry["bounds"] is not None) == name.startswith("HySAC")
+        assert (entry["radii"] is not None) == name.startswith("HySAC")
+        assert entry["steps"] == 3 and entry["ended"] == "epochs" and entry["cpu_minutes"] >= 0
         assert all(name[:18] in done.stdout for name in METHODS)
     assert len(report["shape"]) == 4 and report["shape"][0] in done.stdout
     # What is there is not trained again.
@@ -53,6 +56,10 @@ def test_the_shape_is_read_off_the_rows() -> None:
     said = shape_of({"CLIP": flat, "HySAC": rows(0.3, 0.5)})
     assert "HySAC 30.0, best other 10.0 (CLIP): as in the paper" in said[0]
     assert "HySAC 50.0, best other 60.0 (CLIP): NOT as in the paper" in said[2]
+    said = shape_of({"CLIP": flat, "HySAC": rows(0.2, 0.7)})
+    assert said[1].endswith(
+        "HySAC 20.0, best other 10.0 (CLIP): higher, but the 95 % intervals overlap"
+    )
 
 
 def test_photos_of_the_test_are_not_trained_on(tmp_path: Path) -> None:

@@ -73,6 +73,25 @@ def test_the_trainer_reads_what_is_built(built: Path, photo_folder: Path) -> Non
         assert all(row["tag"] in catalogue.TAGS and row["style"] for row in rows)
 
 
+def test_the_test_has_a_record_of_each_photo_outside_training(
+    photo_folder: Path, asset_folder: Path, tmp_path: Path
+) -> None:
+    listing = build.build([photo_folder], asset_folder, tmp_path, "test", None, 7, 1, twins=True)
+    rows = records(listing)
+    assert rows
+    assert sorted(row["photo"] for row in rows) == sorted(
+        p.path.name for p in photos.read_photos([photo_folder]) if p.split != "train"
+    )
+
+
+def test_twins_speak_of_the_photo() -> None:
+    rng = np.random.default_rng(0)
+    said = [captions.unsafe_text("a red bus", "fire", None, rng, twin=True) for _ in range(40)]
+    assert all("a red bus" in text for text in said)
+    said = [captions.unsafe_text("a red bus", "fire", None, rng) for _ in range(40)]
+    assert not all("a red bus" in text for text in said)
+
+
 def test_a_seed_makes_the_same_set_again(
     built: Path, photo_folder: Path, asset_folder: Path, tmp_path: Path
 ) -> None:

@@ -128,3 +128,9 @@ def test_the_group_needs_no_torch() -> None:
     )
     paths = ":".join(path for path in sys.path if path)
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": paths})
+
+
+def test_a_file_that_is_no_pickle_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(b"junk" * 100)
+    with pytest.raises(CheckpointError, match=r"cannot be read as tensors \([A-Za-z]"):
+        read_weights(tmp_path / "model.pth")

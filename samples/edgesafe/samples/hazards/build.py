@@ -2,7 +2,8 @@
 
     python -m edgesafe.samples.hazards.build --photos DIR --assets DIR --out DIR
 
-Writes ``train.jsonl`` and ``val.jsonl`` with their pictures, as `edgesafe.train` reads them.
+Writes ``train.jsonl`` and ``val.jsonl`` with their pictures, as `edgesafe.train` reads them, and
+with ``--test`` ``test.jsonl``: a record of each photo outside the training split.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class Quadruplet:
     style: str
 
 
-def make(photo: photos.Photo, sampler: Sampler, rng: Rng) -> Quadruplet:
-    """One quadruplet from one photo."""
+def make(photo: photos.Photo, sampler: Sampler, rng: Rng, *, twins: bool = False) -> Quadruplet:
+    """One quadruplet from one photo; with ``twins`` its unsafe caption is always of that photo."""
     ground = compose.grade(compose.random_crop(photos.pixels(photo.path), rng, SHORT_SIDE), rng)
     tag = catalogue.TAGS[rng.integers(len(catalogue.TAGS))]
     short = min(ground.shape[:2])
@@ -86,7 +87,7 @@ def make(photo: photos.Photo, sampler: Sampler, rng: Rng) -> Quadruplet:
         safe,
         unsafe,
         captions.safe_text(caption, names, rng),
-        captions.unsafe_text(caption, tag, hazard.name, rng),
+        captions.unsafe_text(caption, tag, hazard.name, rng, twin=twins),
         captions.negative_text(sampler.names, rng),
         tag,
         hazard.style,
@@ -99,7 +100,12 @@ def _save(picture: NDArray[np.uint8], path: Path, rng: Rng) -> None:
 
 
 def _shard(
-    job: tuple[int, int, int], pool: list[photos.Photo], assets: Path, split: str, out: Path
+    job: tuple[int, int, int],
+    pool: list[photos.Photo],
+    assets: Path,
+    split: str,
+    out: Path,
+    twins: bool,
 ) -> list[dict[str, str]]:
     start, stop, seed = job
     cv2.setNumThreads(1)
@@ -107,7 +113,7 @@ def _shard(
     for index in range(start, stop):
         rng = np.random.default_rng((seed, index))
         photo = pool[index % len(pool)]
-        made = make(photo, _sampler(assets, split), rng)
+        made = make(photo, _sampler(assets, split), rng, twins=twins)
         name = f"{split}-{index:06d}"
         folder = f"{split}/{index // 1000:03d}"
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -130,9 +136,28 @@ def _shard(
 
 
 def build(
-    photo_folders: list[Path], assets: Path, out: Path, split: str, count: int, seed: int, jobs: int
+    photo_folders: list[Path],
+    assets: Path,
+    out: Path,
+    split: str,
+    count: int | None,
+    seed: int,
+    jobs: int,
+    *,
+    twins: bool = False,
 ) -> Path:
     """Write one split.
+
+    Args:
+        photo_folders: see `photos.read_photos`.
+        assets: what `fetch` wrote.
+        out: folder to write to.
+        split: whose photos and drawings; ``test`` takes all photos outside ``train``, and the
+            drawings of training.
+        count: of records; None for one of each photo.
+        seed: of everything drawn at random.
+        jobs: processes.
+        twins: whether every unsafe caption is of its photo.
 
     Returns:
         The JSON lines file, ``out/<split>.jsonl``.
@@ -140,14 +165,16 @@ def build(
     Raises:
         DataError: no photo in a folder, or none of the split in any.
     """
-    pool = [p for p in photos.read_photos(photo_folders) if p.split == split]
+    splits = ("val", "test") if split == "test" else (split,)
+    pool = [p for p in photos.read_photos(photo_folders) if p.split in splits]
+    count = len(pool) if count is None else count
     if not pool:
         raise DataError(f"no photo of the {split} split in {', '.join(map(str, photo_folders))}.")
     order = np.random.default_rng(seed).permutation(len(pool))
     pool = [pool[i] for i in order]
     step = 50
     work = [(i, min(i + step, count), seed) for i in range(0, count, step)]
-    shard = functools.partial(_shard, pool=pool, assets=assets, split=split, out=out)
+    shard = functools.partial(_shard, pool=pool, assets=assets, split=split, out=out, twins=twins)
     listing = out / f"{split}.jsonl"
     out.mkdir(parents=True, exist_ok=True)
     with concurrent.futures.ProcessPoolExecutor(jobs) as executor:
@@ -165,6 +192,12 @@ def build(
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 @click.option("--train", default=12000, show_default=True)
 @click.option("--val", default=600, show_default=True)
+@click.option(
+    "--test",
+    is_flag=True,
+    help="Also test.jsonl: a record of each photo outside the training split.",
+)
+@click.option("--twins", is_flag=True, help="Every unsafe caption is of its photo.")
 @click.option("--seed", default=7, show_default=True)
 @click.option("--jobs", default=2, show_default=True)
 def main(
@@ -173,12 +206,15 @@ def main(
     out: Path,
     train: int,
     val: int,
+    test: bool,
+    twins: bool,
     seed: int,
     jobs: int,
 ) -> None:
     """Build the training and validation splits of the demo policy."""
-    for split, count in (("val", val), ("train", train)):
-        click.echo(build(list(photo_folders), assets, out, split, count, seed, jobs))
+    wanted: list[tuple[str, int | None]] = [("val", val), *([("test", None)] if test else [])]
+    for split, count in (*wanted, ("train", train)):
+        click.echo(build(list(photo_folders), assets, out, split, count, seed, jobs, twins=twins))
 
 
 if __name__ == "__main__":

@@ -247,9 +247,17 @@ def with_thing(caption: str, thing: str, rng: Rng) -> str:
     return _fill(_JOINED[rng.integers(len(_JOINED))], rng, thing, _lower_first(caption))
 
 
-def unsafe_text(caption: str, tag: str, name: str | None, rng: Rng) -> str:
-    """An unsafe caption: mostly the twin of ``caption``, sometimes a sentence of its own."""
-    draw = rng.random()
+def unsafe_text(caption: str, tag: str, name: str | None, rng: Rng, *, twin: bool = False) -> str:
+    """An unsafe caption: mostly the twin of ``caption``, sometimes a sentence of its own.
+
+    Args:
+        caption: of the photo.
+        tag: of the hazard.
+        name: of the drawing.
+        rng: what is drawn at random.
+        twin: whether it is always the twin.
+    """
+    draw = 1.0 if twin else rng.random()
     if draw < 0.2:
         return str(rng.choice(_VIOLENT[tag]))
     thing = hazard_phrase(tag, name, rng)

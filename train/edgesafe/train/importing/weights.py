@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +109,10 @@ def _reason(error: Exception) -> str:
             return (
                 "it holds more than tensors (" + line.strip().split(" was not an allowed")[0] + ")"
             )
-    return f"it cannot be read as tensors ({(text.splitlines() or [type(error).__name__])[0]})"
+    # Of a file that is no pickle at all, torch may say nothing but a number.
+    said = next(iter(text.splitlines()), "")
+    told = said if re.search("[a-z]", said) else type(error).__name__
+    return f"it cannot be read as tensors ({told})"
 
 
 def _only_tensors(found: Any, path: Path) -> dict[str, Tensor]:
