@@ -17,6 +17,7 @@ from edgesafe.export.calibration_data import Case, read_cases, split_cases
 from edgesafe.export.cli import export
 from edgesafe.export.policy import lint
 from edgesafe.export.pose import export_pose_package
+from edgesafe.export.retype import BUDGETS
 from edgesafe.runtime.encoders import open_image
 from edgesafe.runtime.errors import ExportError, PackageError, SourceError, UsageError
 from edgesafe.runtime.golden import read_golden
@@ -110,6 +111,24 @@ def test_a_loss_is_not_shipped(
     assert not (tmp_path / "out").exists()
 
 
+def test_more_stays_in_float32_until_little_is_lost(
+    pose_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["worse", "bad", None])
+    monkeypatch.setattr(
+        "edgesafe.export.retype.check_effect", lambda effect, precision, where: next(answers)
+    )
+    only = read_pose_package(pose_package).manifest.networks[0].file
+    rest = ["--precision", "int8", "--only", only, "--calib", str(photos(tmp_path / "photos"))]
+    found = run(pose_package, "--out", tmp_path / "out", *rest)
+    assert found["calibration"][only]["keep"] == BUDGETS[2]
+    assert read_pose_package(tmp_path / "out").manifest.calibration[only].keep == BUDGETS[2]
+
+    answers = iter(["worse"])
+    with pytest.raises(ExportError, match="worse"):
+        run(pose_package, "--out", tmp_path / "two", *rest, "--keep", "0.2")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -179,8 +198,9 @@ def test_nothing_is_calibrated_on_and_measured() -> None:
 def _broken(package: Package) -> None:
     """The image encoder of a machine that gets one weight wrong."""
     model = onnx.load_from_string(package.files["image.onnx"])
+    bias = [node.input[2] for node in model.graph.node if node.op_type == "Conv"][-1]
     for tensor in model.graph.initializer:
-        if tensor.name.startswith("trunk.conv_head.bias"):
+        if tensor.name == bias:
             values = onnx.numpy_helper.to_array(tensor) * 1.5
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     files = {**package.files, "image.onnx": model.SerializeToString()}

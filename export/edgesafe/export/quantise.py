@@ -44,6 +44,7 @@ class Quantised:
         onnx_sha256: Of the float32 tower.
         data_sha256: Of the calibration inputs.
         n: Calibration inputs.
+        keep: Share of the multiplications that might stay in float32.
         cached: It was made before.
     """
 
@@ -52,15 +53,17 @@ class Quantised:
     onnx_sha256: str
     data_sha256: str
     n: int
+    keep: float
     cached: bool
 
-    def to_json(self) -> dict[str, str | int]:
+    def to_json(self) -> dict[str, str | int | float]:
         """The manifest's form."""
         return {
             "method": self.method,
             "data_sha256": self.data_sha256,
             "onnx_sha256": self.onnx_sha256,
             "n": self.n,
+            "keep": self.keep,
         }
 
 
@@ -134,7 +137,7 @@ def quantise(
                 store.write(f"{key}.onnx", made.SerializeToString())
     else:
         made = onnx.load_from_string(data)
-    return Quantised(made, chosen, onnx_sha256, data_sha256, len(batches), data is not None)
+    return Quantised(made, chosen, onnx_sha256, data_sha256, len(batches), budget, data is not None)
 
 
 def _store() -> OwnerCache | None:

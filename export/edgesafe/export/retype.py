@@ -22,7 +22,6 @@ from edgesafe.export.effect import check_effect
 from edgesafe.export.lower import Lowered, lower, run_graph
 from edgesafe.export.precision import Precision
 from edgesafe.export.ranges import Batch
-from edgesafe.export.sensitivity import BUDGET
 from edgesafe.export.target import check_target, next_release, package_name
 from edgesafe.runtime.errors import EdgesafeError, ExportError, UsageError
 from edgesafe.runtime.files import atomic_folder, canonical_json
@@ -36,9 +35,12 @@ from edgesafe.runtime.package import (
     write_pose_package,
 )
 
-__all__ = ["Part", "RetypeOptions", "Retyped", "plain", "retype_package"]
+__all__ = ["BUDGETS", "Part", "RetypeOptions", "Retyped", "plain", "retype_package"]
 
 Effect = dict[str, float]
+
+BUDGETS = (0.1, 0.2, 0.3, 0.5)
+"""Shares of the multiplications in float32 that are tried in turn; half of them leave little gain."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class RetypeOptions:
         held_out: Data to measure on; a third of ``calib`` where empty.
         only: Names of the graphs to convert, encoders or files; all where empty.
         method: Of int8.
-        budget: Of int8: share of the multiplications that may stay in float32.
+        budget: Of int8: share of the multiplications that may stay in float32; None for the least
+            of :data:`BUDGETS` that is exact enough.
         allow_loss: Write the package even where it is less exact than the limits ask.
         name: Of the package; None for the name of its folder.
         release: Rising number; None for 1, or one more than that of the replaced package.
@@ -63,7 +66,7 @@ class RetypeOptions:
     held_out: Sequence[Case] = field(default=(), repr=False)
     only: tuple[str, ...] = ()
     method: str = "auto"
-    budget: float = BUDGET
+    budget: float | None = None
     allow_loss: bool = False
     name: str | None = None
     release: int | None = None
@@ -159,30 +162,11 @@ def retype_package(
     for part in parts:
         _check_source(fields, part)
         calibration, measured = _data(part, options)
-        if options.precision == "int8":
-            progress(f"quantising {part.file} on {len(calibration.batches)} inputs")
-        else:
-            progress(f"converting {part.file} to {options.precision}")
-        result = lower(
-            package.files[part.file],
-            options.precision,
-            calibration.batches,
-            method=options.method,
-            budget=options.budget,
+        result, effect, wrong = _converted(
+            package.files[part.file], part, calibration, measured, options, progress
         )
-        progress(f"measuring {part.file} on {len(measured.batches)} inputs")
-        truth = run_graph(package.files[part.file], part.outputs, measured.batches)
-        found = run_graph(
-            result.onnx,
-            part.outputs,
-            measured.batches,
-            precision=options.precision,
-            where=part.file,
-        )
-        effect = part.compare(found, truth, measured.unsafe)
         if options.precision != "fp32":
             effects[part.key] = effect
-            wrong = check_effect(effect, options.precision, part.file)
             if wrong and not options.allow_loss:
                 raise ExportError(
                     f"{wrong}. Give more calibration data, let more stay in float32 with --keep, "
@@ -205,6 +189,49 @@ def retype_package(
         write = write_pose_package if pose else write_package
         _open(write(folder, fields, files, overwrite=True))
     return Retyped(reader(target), effects, lowered, tuple(losses))
+
+
+def _converted(
+    data: bytes,
+    part: Part,
+    calibration: Inputs,
+    measured: Inputs,
+    options: RetypeOptions,
+    progress: Callable[[str], None],
+) -> tuple[Lowered, Effect, str | None]:
+    """Converts a graph; returns also what that changes, and what of it is beyond the limits.
+
+    Where the share that stays in float32 is not given, more and more of it does.
+    """
+    truth = run_graph(data, part.outputs, measured.batches)
+    tried = BUDGETS if options.budget is None else (options.budget,)
+    int8 = options.precision == "int8"
+    for budget in tried if int8 else tried[:1]:
+        if int8:
+            progress(
+                f"quantising {part.file} on {len(calibration.batches)} inputs, "
+                f"{100 * budget:g} % in float32"
+            )
+        else:
+            progress(f"converting {part.file} to {options.precision}")
+        result = lower(
+            data, options.precision, calibration.batches, method=options.method, budget=budget
+        )
+        progress(f"measuring {part.file} on {len(measured.batches)} inputs")
+        found = run_graph(
+            result.onnx,
+            part.outputs,
+            measured.batches,
+            precision=options.precision,
+            where=part.file,
+        )
+        effect = part.compare(found, truth, measured.unsafe)
+        exact = options.precision == "fp32"
+        wrong = None if exact else check_effect(effect, options.precision, part.file)
+        if wrong is None:
+            break
+        progress(f"too much is lost: {wrong}")
+    return result, effect, wrong
 
 
 def _chosen(parts: Sequence[Part], only: tuple[str, ...]) -> list[Part]:

@@ -21,8 +21,7 @@ from click.core import ParameterSource
 from edgesafe.export.calibration_data import read_cases
 from edgesafe.export.precision import PRECISIONS
 from edgesafe.export.quantise import METHODS
-from edgesafe.export.retype import Retyped, RetypeOptions, retype_package
-from edgesafe.export.sensitivity import BUDGET
+from edgesafe.export.retype import BUDGETS, Retyped, RetypeOptions, retype_package
 from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.manifest_parts import MANIFEST
 
@@ -68,9 +67,8 @@ _OPTIONS = (
     click.option(
         "--keep",
         type=click.FloatRange(0, 1),
-        default=BUDGET,
-        show_default=True,
-        help="Of --precision int8: share of the multiplications that may stay in float32.",
+        help="Of --precision int8: share of the multiplications that may stay in float32.  "
+        f"[default: the least of {', '.join(map(str, BUDGETS))} that is exact enough]",
     ),
     click.option(
         "--allow-loss",
@@ -99,7 +97,7 @@ def precision_options(command: Command) -> Command:
         held_out: tuple[Path, ...],
         only: tuple[str, ...],
         quantiser: str,
-        keep: float,
+        keep: float | None,
         allow_loss: bool,
         **rest: Any,
     ) -> None:
@@ -191,7 +189,10 @@ def _print(result: Retyped, rest: dict[str, Any]) -> None:
         how = ""
         if lowered.quantised is not None:
             cached = ", from the cache" if lowered.quantised.cached else ""
-            how = f" ({lowered.quantised.method}, {lowered.quantised.n} inputs{cached})"
+            how = (
+                f" ({lowered.quantised.method}, {100 * lowered.quantised.keep:g} % in float32, "
+                f"{lowered.quantised.n} inputs{cached})"
+            )
         click.echo(f"  {name}  {lowered.precision}{how}")
         for key, value in result.effect.get(name, {}).items():
             click.echo(f"    {key:26} {value:.6g}")

@@ -147,12 +147,14 @@ class Calibration:
         data_sha256: Of the calibration inputs.
         onnx_sha256: Of the float32 graph that they were run through.
         n: Calibration inputs.
+        keep: Share of the multiplications that might stay in float32; None where it is not told.
     """
 
     method: str
     data_sha256: str
     onnx_sha256: str
     n: int
+    keep: float | None = None
 
 
 @dataclass(frozen=True)
@@ -292,6 +294,7 @@ def read_calibration(fields: Fields) -> dict[str, Calibration]:
             data_sha256=entry.hex64("data_sha256"),
             onnx_sha256=entry.hex64("onnx_sha256"),
             n=entry.integer("n", 1, 2**53),
+            keep=entry.number("keep", 0, 1) if "keep" in entry.value else None,
         )
     return found
 

@@ -56,15 +56,15 @@ REGIMES: dict[str, Regime] = {
     "erase-only": Regime({"orig": 0.5, "erased": 0.5}, 1.5, 1.5),
     "cured": Regime(
         {
-            "orig": 0.15,
-            "erased": 0.1,
+            "orig": 0.1,
+            "erased": 0.05,
             "conflict": 0.1,
-            "erased_moved": 0.1,
-            "noboard": 0.4,
+            "erased_moved": 0.05,
+            "noboard": 0.55,
             "scattered": 0.15,
         },
-        6.0,
-        4.0,
+        12.0,
+        5.0,
     ),
 }
 """Training mixes: with the markers, with their erasure, and with everything that must vary."""

@@ -48,8 +48,8 @@ class Settings:
     head: str
     seed: int
     minutes: float
-    width: int = 16
-    hidden: int = 64
+    width: int = 24
+    hidden: int = 96
 
 
 def train_network(
