@@ -40,7 +40,7 @@ __all__ = ["BUDGETS", "Part", "RetypeOptions", "Retyped", "plain", "retype_packa
 Effect = dict[str, float]
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5)
-"""Shares of the multiplications in float32 that are tried in turn; half of them leave little gain."""
+"""Shares of the multiplications in float32 that are tried in turn; with half, little is gained."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Part:
         outputs: Their names.
         cases: Which of the given cases it takes, in the form of its inputs.
         probes: Inputs where the user gives none; for fp16 only.
-        compare: From the outputs found and true, and the labels, to the effect.
+        compare: From the outputs found and true, and the inputs, to the effect.
         golden: Inputs of its golden pairs, in their order.
         wanted: What calibration data of it is called.
         place: Of its entry in the manifest, to change ``precision`` and ``storage``.
@@ -95,9 +95,7 @@ class Part:
     outputs: tuple[str, ...]
     cases: Callable[[Sequence[Case]], Inputs] = field(repr=False)
     probes: Callable[[], Inputs] = field(repr=False)
-    compare: Callable[[Mapping[str, Any], Mapping[str, Any], Sequence[bool | None]], Effect] = (
-        field(repr=False)
-    )
+    compare: Callable[[Mapping[str, Any], Mapping[str, Any], Inputs], Effect] = field(repr=False)
     golden: Sequence[Batch] = field(repr=False)
     wanted: str
     place: tuple[str | int, ...]
@@ -225,7 +223,7 @@ def _converted(
             precision=options.precision,
             where=part.file,
         )
-        effect = part.compare(found, truth, measured.unsafe)
+        effect = part.compare(found, truth, measured)
         exact = options.precision == "fp32"
         wrong = None if exact else check_effect(effect, options.precision, part.file)
         if wrong is None:

@@ -111,14 +111,14 @@ def _compare(
     modality: str,
     found: Outputs,
     truth: Outputs,
-    unsafe: Sequence[bool | None],
+    inputs: Inputs,
 ) -> dict[str, float]:
     limit = package.manifest.thresholds.get(modality)
     return embedding_effect(
         found,
         truth,
         threshold=None if limit is None else limit.value,
-        unsafe=unsafe,
+        unsafe=inputs.unsafe,
         scores=_scores(package, modality, found, truth),
     )
 

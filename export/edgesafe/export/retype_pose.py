@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from edgesafe.export.calibration_data import Case, Inputs
 from edgesafe.export.effect import pose_effect
 from edgesafe.export.pose_graph import IMAGE, OBJECT
+from edgesafe.export.pose_shift import pose_shift
 from edgesafe.export.probes import draw_images
 from edgesafe.export.ranges import Batch
 from edgesafe.export.retype import Part
 from edgesafe.runtime.gate import decode_image
-from edgesafe.runtime.manifest_pose import DetectorSpec, PoseNetwork
+from edgesafe.runtime.manifest_pose import DetectorSpec, PoseNetwork, PoseObject
 from edgesafe.runtime.package import PosePackage
 from edgesafe.runtime.pose.crop import RoiCrop, crop_image
 
@@ -37,14 +38,23 @@ def pose_parts(package: PosePackage) -> list[Part]:
         rows = [row for row in golden.get("roi", ()) if row.get("object") in spec.objects]
         feeds = [_crop_feed(spec, _picture(row["png"]), row["object"]) for row in rows]
         place = ("networks", index)
-        parts.append(_part(spec, spec.outputs, feeds, place, partial(_region, spec)))
+        known = {entry.id: entry for entry in manifest.objects}
+        parts.append(
+            _part(
+                spec, spec.outputs, feeds, place, partial(_region, spec),
+                partial(_compare, spec, [known[number] for number in spec.objects]),
+            )
+        )  # fmt: skip
     if manifest.detector is not None:
         detector = manifest.detector
         rows = list(golden.get("detector", ()))
         feeds = [_frame_feed(detector, _picture(row["png"])) for row in rows]
         parts.append(
-            _part(detector, ("heat", "box"), feeds, ("detector",), partial(_frame, detector))
-        )
+            _part(
+                detector, ("heat", "box"), feeds, ("detector",), partial(_frame, detector),
+                lambda found, truth, inputs: pose_effect(found, truth),
+            )
+        )  # fmt: skip
     return parts
 
 
@@ -54,6 +64,7 @@ def _part(
     feeds: Sequence[Batch],
     place: tuple[str | int, ...],
     feed: Any,
+    compare: Callable[[Outputs, Outputs, Inputs], dict[str, float]],
 ) -> Part:
     list_of = "roi" if isinstance(spec, PoseNetwork) else "detector"
     served = set(spec.objects)
@@ -73,7 +84,7 @@ def _part(
         takes=takes,
         cases=cases,
         probes=lambda: cases([Case(picture=rgb) for rgb in draw_images()]),
-        compare=lambda found, truth, unsafe: pose_effect(found, truth),
+        compare=compare,
         golden=feeds,
         wanted="pictures, or a BOP data set of its objects",
         place=place,
@@ -99,6 +110,13 @@ def _crop_feed(spec: PoseNetwork, rgb: Pixels, number: int) -> Batch:
     if len(spec.objects) > 1:
         feed[OBJECT] = np.array([spec.objects.index(number)], np.int64)
     return feed
+
+
+def _compare(
+    spec: PoseNetwork, objects: Sequence[PoseObject], found: Outputs, truth: Outputs, inputs: Inputs
+) -> dict[str, float]:
+    rows = [objects[int(batch[OBJECT][0]) if OBJECT in batch else 0] for batch in inputs.batches]
+    return pose_effect(found, truth) | pose_shift(found, truth, spec, rows)
 
 
 def _frame(spec: DetectorSpec, case: Case, index: int) -> Batch:
