@@ -119,6 +119,10 @@ class RoiConfig:
         vote_weight: Weight of the single votes.
         nll_weight: Weight of the likelihood of the covariances in the second phase.
         nll_start: Share of the run after which the second phase starts.
+        consistency: Weight of the change of the answer when all but the object is replaced by a
+            photo of ``--photos`` or, without any, by noise; a second look at each sample.
+        reasons: Weight of the squared gradient of the answer on pixels beside the object; twice
+            the time of a step.
         symmetry_step: Of a continuous symmetry, the largest step between two turns, as a share of
             the diameter, as in BOP.
         fit: The loop.
@@ -137,6 +141,8 @@ class RoiConfig:
     vote_weight: float = 0.3
     nll_weight: float = 0.05
     nll_start: float = 0.5
+    consistency: float = 0.0
+    reasons: float = 0.0
     symmetry_step: float = 0.05
     fit: FitConfig = FitConfig()
 
@@ -158,6 +164,8 @@ class RoiConfig:
         require(5 <= self.keypoints <= 64, "roi.keypoints", "must lie in 5..64")
         require(1 <= self.roi_scale <= 4, "roi.roi_scale", "must lie in 1..4")
         require(0 <= self.nll_start <= 1, "roi.nll_start", "must lie in 0..1")
+        require(self.consistency >= 0, "roi.consistency", "must not be negative")
+        require(self.reasons >= 0, "roi.reasons", "must not be negative")
         require(0 < self.symmetry_step <= 1, "roi.symmetry_step", "must lie in 0..1, above 0")
 
 

@@ -21,6 +21,8 @@ __all__ = ["Batch", "Samples", "batches_of_epoch", "collate", "load"]
 Batch = dict[str, Tensor]
 Sample = dict[str, npt.NDArray[Any]]
 
+PICTURES = frozenset({"pixels", "counterfactual"})
+
 
 class Samples(Protocol):
     """Augmented samples; ``sample`` must depend on its arguments alone."""
@@ -55,13 +57,11 @@ def batches_of_epoch(
 
 
 def collate(samples: Sequence[Sample], preprocess: Preprocess) -> Batch:
-    """Stacks samples; ``pixels`` become float32 (B, 3, H, W), normalised."""
+    """Stacks samples; pictures become float32 (B, 3, H, W), normalised."""
     stacked = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
-    pixels = preprocess.normalize(stacked.pop("pixels"))
-    return {
-        "pixels": torch.from_numpy(pixels),
-        **{name: torch.from_numpy(value) for name, value in stacked.items()},
-    }
+    for name in PICTURES & stacked.keys():
+        stacked[name] = preprocess.normalize(stacked[name])
+    return {name: torch.from_numpy(value) for name, value in stacked.items()}
 
 
 def load(

@@ -23,6 +23,7 @@ from edgesafe.train.pose.config import ColourConfig, DataConfig, RoiConfig
 from edgesafe.train.pose.objects import KnownObject
 from edgesafe.train.pose.occlude import erase, paste, replace_background
 from edgesafe.train.pose.photos import PhotoPool
+from edgesafe.train.pose.reasons import answer_size
 from edgesafe.train.pose.trunks import STRIDE
 
 __all__ = ["RegionSamples", "Symmetries", "View", "reach_of", "to_rgb", "unshrink", "warp"]
@@ -171,6 +172,8 @@ class RegionSamples:
         Returns:
             ``pixels`` uint8 (S, S, 3) RGB, ``mask`` float32 (1, S/8, S/8), ``object``; and, for
             each symmetry, ``keypoints`` (K, 2), or ``rotation``, ``centre`` and ``log_scale``.
+            Where the settings ask for it, ``counterfactual``, the same object before something
+            else, and ``directions`` of :func:`edgesafe.train.pose.reasons.reasons`.
         """
         row = int(self.rows[number])
         rng = np.random.default_rng([self.seed, epoch, number])
@@ -189,8 +192,14 @@ class RegionSamples:
             bgr = self._occlude(bgr, visible, row, view, rng)
         if rng.random() < self.data.erase:
             bgr = erase(bgr, visible, rng, self.data.keep)
-        rgb = disturb(to_rgb(bgr), rng, self.colour)
-        return {"pixels": rgb, **self._labels(row, view, visible)}
+        made: Sample = {"pixels": disturb(to_rgb(bgr), rng, self.colour)}
+        if self.roi.consistency > 0:
+            other = replace_background(bgr, visible, self._backdrop(rng))
+            made["counterfactual"] = disturb(to_rgb(other), rng, self.colour)
+        if self.roi.reasons > 0:
+            count = answer_size(self.roi.head, self.roi.keypoints)
+            made["directions"] = rng.standard_normal(count).astype(np.float32)
+        return {**made, **self._labels(row, view, visible)}
 
     def plain(self, number: int) -> tuple[Sample, RoiCrop]:
         """The sample of an instance as a device would see it, and its region."""
@@ -209,6 +218,14 @@ class RegionSamples:
         row, table = int(self.rows[number]), self.pieces.table
         known = self.objects[self._index[int(table["object_id"][row])]]
         return known, table["K"][row], table["R"][row], table["t"][row]
+
+    def _backdrop(self, rng: Rng) -> Pixels:
+        """A photo, or without any coarse noise."""
+        if self.photos is not None:
+            return self.photos.draw(rng, self.size, self.size)
+        coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        square = (self.size, self.size)
+        return np.asarray(cv2.resize(coarse, square, interpolation=cv2.INTER_CUBIC), np.uint8)
 
     def _draw_view(self, row: int, rng: Rng) -> View:
         """DZI (Li et al. 2019): shifts and scales the region, uniformly."""

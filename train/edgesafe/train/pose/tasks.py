@@ -15,6 +15,7 @@ from edgesafe.train.pose.detector import Detector, DetectorTargets, detector_ter
 from edgesafe.train.pose.loader import Batch, Samples
 from edgesafe.train.pose.losses import DirectTargets, VoteTargets, direct_terms, vote_terms
 from edgesafe.train.pose.network import RoiNetwork
+from edgesafe.train.pose.reasons import consistency, reasons
 
 __all__ = ["DetectorObjective", "Objective", "RoiObjective", "Task", "Validator"]
 
@@ -38,9 +39,11 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """The terms of a batch, ``loss`` among them, where ``progress`` of the run is done."""
+        return self.terms(self._seen(batch), batch, progress)
+
+    def _seen(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(batch["pixels"].device.type, torch.bfloat16, enabled=self.bf16):
-            found = self.look(batch)
-        return self.terms(found, batch, progress)
+            return self.look(batch)
 
     def look(self, batch: Batch) -> dict[str, Tensor]:
         """Runs the network."""
@@ -78,6 +81,22 @@ class RoiObjective(Objective):
         # Not weights: they come from the data.
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("diameters", torch.tensor(diameters), persistent=False)
+
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """See `Objective.forward`; with the terms of `edgesafe.train.pose.reasons`, if wanted."""
+        config = self.config
+        if config.reasons > 0:
+            batch = {**batch, "pixels": batch["pixels"].detach().requires_grad_()}
+        found = self._seen(batch)
+        terms = self.terms(found, batch, progress)
+        if config.consistency > 0:
+            other = self._seen({**batch, "pixels": batch["counterfactual"]})
+            terms["consistency"] = consistency(found, other)
+            terms["loss"] = terms["loss"] + config.consistency * terms["consistency"]
+        if config.reasons > 0:
+            terms["reasons"] = reasons(found, batch["pixels"], batch["mask"], batch["directions"])
+            terms["loss"] = terms["loss"] + config.reasons * terms["reasons"]
+        return terms
 
     def look(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.look`."""
