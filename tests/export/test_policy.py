@@ -167,3 +167,42 @@ def test_the_refusal_names_the_graph_and_counts() -> None:
     with pytest.raises(ExportError, match=r"roi\.onnx breaks.*and 1 more"):
         check_policy(model, "roi.onnx")
     onnx.checker.check_model(model)
+
+
+def product(*after: NodeProto, kind: int = F) -> ModelProto:
+    """A matrix product, and what follows it."""
+    weight = np.eye(8, dtype=np.float16 if kind == H else np.float32)
+    first = helper.make_node("MatMul", ["x", "w"], ["m"], name="project")
+    return model_of([first, *after], {"w": weight}, kind=kind)
+
+
+def test_what_follows_the_last_product_is_float32() -> None:
+    soft = helper.make_node("Softmax", ["m"], ["y"], name="soft")
+    assert lint(product(soft)) == []
+    narrow = [
+        helper.make_node("Cast", ["m"], ["h"], name="narrow", to=H),
+        helper.make_node("Softmax", ["h"], ["s"], name="soft"),
+        helper.make_node("Cast", ["s"], ["y"], name="wide", to=F),
+    ]
+    found = lint(product(*narrow))
+    assert len(found) == 2 and "Cast 'narrow'" in found[0] and "Softmax 'soft'" in found[1]
+    # A tower in half precision is cast right after its projection.
+    wide = helper.make_node("Cast", ["m"], ["y"], name="wide", to=F)
+    assert lint(product(wide, kind=H)) == []
+
+
+def test_subgraphs_are_refused() -> None:
+    inner = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "x"], ["i"], name="hidden")],
+        "branch", [], [helper.make_tensor_value_info("i", TensorProto.INT32, None)],
+    )  # fmt: skip
+    node = helper.make_node("If", ["c"], ["j"], name="choose", then_branch=inner, else_branch=inner)
+    out = helper.make_node("Identity", ["x"], ["y"], name="pass")
+    found = lint(model_of([node, out], {"c": np.array(True)}))
+    assert any("If choose holds a subgraph" in line for line in found)
+
+
+def test_functions_need_their_bodies() -> None:
+    model = head()
+    del model.functions[:]
+    assert any("'lift' has no body" in line for line in lint(model))

@@ -118,6 +118,7 @@ def test_the_result_is_cached_by_graph_data_and_method(monkeypatch: pytest.Monke
         "data_sha256": fingerprint(data),
         "onnx_sha256": one.onnx_sha256,
         "n": 6,
+        "keep": 0.1,
     }
     assert not quantise(model, pictures(6, seed=3), "mse").cached
     assert not quantise(model, data, "mse", budget=0.5).cached

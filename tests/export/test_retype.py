@@ -111,6 +111,17 @@ def test_a_loss_is_not_shipped(
     assert not (tmp_path / "out").exists()
 
 
+def test_few_inputs_are_named(pose_package: Path, tmp_path: Path) -> None:
+    only = read_pose_package(pose_package).manifest.networks[0].file
+    done = CliRunner().invoke(
+        export,
+        [str(pose_package), "--out", str(tmp_path / "out"), "--precision", "fp16", "--only", only,
+         "--allow-loss"],
+    )  # fmt: skip
+    assert done.exit_code == 0
+    assert f"{only} was measured on 8 inputs: name 100 or more with --held-out" in done.stderr
+
+
 def test_more_stays_in_float32_until_little_is_lost(
     pose_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

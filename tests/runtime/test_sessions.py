@@ -110,3 +110,29 @@ def test_a_model_with_another_interface_is_refused(
     session.check({"pixels": ("float", 4)}, OUTPUTS, "image.onnx")
     with pytest.raises(PackageError, match="export again"):
         session.check(inputs, outputs, "image.onnx")
+
+
+@pytest.mark.parametrize(("backend", "opened"), [("auto", ["auto", "cpu"]), ("cpu", ["cpu"])])
+def test_auto_goes_on_to_the_cpu_where_its_choice_answers_wrongly(
+    backend: str, opened: list[str]
+) -> None:
+    tried: list[str] = []
+
+    def opener(one: str) -> str:
+        tried.append(one)
+        if one == "auto":
+            raise PackageError("golden picture 0: this machine computes something else")
+        return one
+
+    assert sessions.open_checked(backend, opener) == "cpu"
+    assert tried == opened
+
+
+def test_a_backend_that_is_named_is_not_passed_over() -> None:
+    def opener(one: str) -> str:
+        raise PackageError(f"{one} computes something else")
+
+    with pytest.raises(PackageError, match="openvino computes"):
+        sessions.open_checked("openvino", opener)
+    with pytest.raises(PackageError, match="cpu computes"):
+        sessions.open_checked("auto", opener)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgesafe.calib.statistics import roc_auc
 from edgesafe.runtime.errors import ExportError
 
-__all__ = ["LIMITS", "check_effect", "embedding_effect", "pose_effect"]
+__all__ = ["ENOUGH", "LIMITS", "check_effect", "embedding_effect", "pose_effect"]
 
 Floats = NDArray[np.floating[Any]]
 Outputs = Mapping[str, Floats]
@@ -31,8 +31,11 @@ LIMITS: Mapping[str, Mapping[str, float]] = {
 }  # fmt: skip
 """Per precision: at least ``cosine_mean``, at most all others."""
 
-# Of fewer cases an area under the curve is noise.
+# Of fewer cases an area under the curve is noise, and one of them is no small share.
 _LEAST_LABELLED = 20
+
+ENOUGH = 100
+"""Of fewer inputs a share of half a percent cannot be told from none."""
 
 
 def embedding_effect(
@@ -114,7 +117,7 @@ def _deviation(covariance: Floats) -> Floats:
 def check_effect(effect: Mapping[str, float], precision: str, where: str) -> str | None:
     """Returns what is wrong with an effect, or None: it is within :data:`LIMITS`.
 
-    Of few inputs one may change its verdict, or lose its pose.
+    Of a few dozen inputs one may change its verdict, or lose its pose.
 
     Raises:
         ExportError: A number is not finite: the graph overflows, whatever is allowed.
@@ -127,7 +130,7 @@ def check_effect(effect: Mapping[str, float], precision: str, where: str) -> str
         if limit is None:
             continue
         if name in ("verdict_flips", "pose_lost"):
-            limit = max(limit, 1.0 / effect["n"])
+            limit = max(limit, 1.0 / effect["n"]) if effect["n"] >= _LEAST_LABELLED else limit
         if value < limit if name == "cosine_mean" else value > limit:
             wrong.append(f"{name} is {value:.4g}, the limit is {limit:.4g}")
     return f"{where} in {precision}: {'; '.join(wrong)}" if wrong else None

@@ -7,6 +7,10 @@ zero points, uint8          TensorRT quantises symmetrically and refuses the res
 ``MatMulInteger`` ...       dynamic quantisation, which TensorRT does not parse
 opset-23 ``Attention``      TensorRT has no float32 kernel for it
 head in float32             distances near the root are lost in float16, bfloat16 and TF32
+end in float32              so are soft maxima over votes, covariances, rotations of pose heads: all
+                            that follows the last matrix operator
+no subgraphs                these rules would not reach into them, and engines are planned badly
+bodies of functions         a runtime that does not know ``ai.edgesafe`` computes them
 ``MatMul`` in the head      a GPU may run it in TF32
 LayerNorm in one node       decomposed, its squares overflow float16
 static dimensions           only the batch and the length of a text vary; TensorRT plans for each
@@ -23,7 +27,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
 from edgesafe.export.functions import DOMAIN
-from edgesafe.export.typed_graph import constants_of, element_types
+from edgesafe.export.typed_graph import MATRIX_OPS, constants_of, element_types, tail
 from edgesafe.runtime.errors import ExportError
 
 __all__ = ["BATCH", "TOKENS", "check_policy", "lint"]
@@ -34,6 +38,7 @@ _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 _DYNAMIC_QUANTISATION = {
     "MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "QLinearMatMul", "QLinearConv",
 }  # fmt: skip
+_HALF = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
 _IN_HEAD_NEVER = _QDQ | {"MatMul", "Gemm"}
 
 
@@ -57,6 +62,7 @@ def lint(model: ModelProto) -> list[str]:
     for node in model.graph.node:
         found += _node(node, types, constants)
     found += _head(model)
+    found += _end(model, types)
     found += _decomposed(model)
     found += _functions(model)
     return found
@@ -88,6 +94,8 @@ def _node(
     place = f"{node.op_type} {node.name or node.output[0]}"
     if node.domain not in ("", DOMAIN):
         yield f"{place} is of the domain {node.domain}, which not every runtime has"
+    if any(a.HasField("g") or a.graphs for a in node.attribute):
+        yield f"{place} holds a subgraph, which must be unrolled or folded away"
     if node.op_type in _DYNAMIC_QUANTISATION:
         yield f"{place}: quantisation must be written as QuantizeLinear and DequantizeLinear"
     if node.op_type in _QDQ:
@@ -137,6 +145,22 @@ def _head(model: ModelProto) -> Iterator[str]:
             yield f"Cast {node.name!r} is in the head, which is float32 throughout"
 
 
+def _end(model: ModelProto, types: Mapping[str, int]) -> Iterator[str]:
+    """What follows the last matrix operator: the end of a tower, or the whole of a pose head."""
+    if not any(node.op_type in MATRIX_OPS for node in model.graph.node):
+        return
+    names = tail(model)
+    for node in model.graph.node:
+        if node.name not in names:
+            continue
+        for name in node.output:
+            if types.get(name) in _HALF:
+                yield (
+                    f"{node.op_type} {node.name!r} makes {name!r} in {_name(types[name])}, and "
+                    "all that follows the last matrix operator must be float32"
+                )
+
+
 def _decomposed(model: ModelProto) -> Iterator[str]:
     """Normalisations written as mean, difference, square, mean, root, quotient."""
     maker = {name: node for node in model.graph.node for name in node.output}
@@ -161,6 +185,10 @@ def _is_square(node: NodeProto) -> bool:
 
 
 def _functions(model: ModelProto) -> Iterator[str]:
+    bodies = {function.name for function in model.functions if function.domain == DOMAIN}
+    for node in model.graph.node:
+        if node.domain == DOMAIN and node.op_type not in bodies:
+            yield f"{node.op_type} {node.name!r} has no body: attach the functions of {DOMAIN}"
     for function in model.functions:
         prefix = f"{function.name}__"
         inner = [*function.input, *function.output]

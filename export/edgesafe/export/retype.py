@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgesafe.export.calibration_data import Case, Inputs, split_cases
-from edgesafe.export.effect import check_effect
+from edgesafe.export.effect import ENOUGH, check_effect
 from edgesafe.export.lower import Lowered, lower, run_graph
 from edgesafe.export.precision import Precision
 from edgesafe.export.ranges import Batch
@@ -112,12 +112,14 @@ class Retyped:
         effect: Per graph that was converted.
         lowered: Per graph that was converted.
         losses: What is beyond the limits and was allowed.
+        notes: What a person should know of the measurement.
     """
 
     package: Package | PosePackage
     effect: Mapping[str, Effect]
     lowered: Mapping[str, Lowered] = field(repr=False)
     losses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def retype_package(
@@ -156,7 +158,9 @@ def retype_package(
     fields |= {"name": name, "release": release}
     golden = json.loads(package.files[package.manifest.golden])
     files = dict(package.files)
-    effects, lowered, losses = {}, {}, []
+    effects, lowered = {}, {}
+    losses: list[str] = []
+    notes: list[str] = []
     for part in parts:
         _check_source(fields, part)
         calibration, measured = _data(part, options)
@@ -165,6 +169,11 @@ def retype_package(
         )
         if options.precision != "fp32":
             effects[part.key] = effect
+            if len(measured.batches) < ENOUGH:
+                notes.append(
+                    f"{part.file} was measured on {len(measured.batches)} inputs: name {ENOUGH} or "
+                    "more with --held-out to know what the precision costs"
+                )
             if wrong and not options.allow_loss:
                 raise ExportError(
                     f"{wrong}. Give more calibration data, let more stay in float32 with --keep, "
@@ -186,7 +195,7 @@ def retype_package(
     with atomic_folder(target, overwrite=options.overwrite) as folder:
         write = write_pose_package if pose else write_package
         _open(write(folder, fields, files, overwrite=True))
-    return Retyped(reader(target), effects, lowered, tuple(losses))
+    return Retyped(reader(target), effects, lowered, tuple(losses), tuple(notes))
 
 
 def _converted(

@@ -169,7 +169,7 @@ def _check_of_package() -> None:
 
 def _print(result: Retyped, rest: dict[str, Any]) -> None:
     manifest = result.package.manifest
-    for loss in result.losses:
+    for loss in (*result.losses, *result.notes):
         click.echo(f"warning: {loss}", err=True)
     made = {k: v.quantised.to_json() for k, v in result.lowered.items() if v.quantised}
     sizes = {name: entry.size for name, entry in manifest.files.items()}

@@ -19,7 +19,7 @@ from edgesafe.runtime.golden import Answer, Golden
 from edgesafe.runtime.manifest import ImageEncoder, TextEncoder
 from edgesafe.runtime.package import Package
 from edgesafe.runtime.preprocess import Preprocess
-from edgesafe.runtime.sessions import Session, open_session
+from edgesafe.runtime.sessions import Session, open_checked, open_session
 from edgesafe.runtime.tokenizer import BadText, TextTokenizer
 
 __all__ = ["Encoded", "ImageRunner", "TextRunner", "open_image", "open_text"]
@@ -122,6 +122,12 @@ def open_image(
     spec = package.manifest.image
     if spec is None:
         raise UsageError(f"{package.path} has no image encoder: it cannot judge images")
+    return open_checked(backend, lambda one: _open_image(package, spec, golden, one, threads))
+
+
+def _open_image(
+    package: Package, spec: ImageEncoder, golden: Golden, backend: str, threads: int | None
+) -> ImageRunner:
     where = str(package.path / spec.file)
     session = open_session(
         package.files[spec.file],
@@ -159,6 +165,12 @@ def open_text(package: Package, golden: Golden, *, backend: str, threads: int | 
     spec = package.manifest.text
     if spec is None:
         raise UsageError(f"{package.path} has no text encoder: it cannot judge texts")
+    return open_checked(backend, lambda one: _open_text(package, spec, golden, one, threads))
+
+
+def _open_text(
+    package: Package, spec: TextEncoder, golden: Golden, backend: str, threads: int | None
+) -> TextRunner:
     where = str(package.path / spec.file)
     file = str(package.path / spec.tokenizer)
     tokenizer = TextTokenizer(package.files[spec.tokenizer], spec, file)

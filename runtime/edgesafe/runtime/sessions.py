@@ -6,7 +6,8 @@ computes is described in :mod:`edgesafe.runtime.backends`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from edgesafe.runtime.backends.base import BACKENDS, CONCRETE, Array, Engine, Request, unavailable
 from edgesafe.runtime.errors import (
@@ -17,7 +18,17 @@ from edgesafe.runtime.errors import (
 )
 from edgesafe.runtime.onnx_guard import guard_model
 
-__all__ = ["BACKENDS", "CONCRETE", "Session", "check_backend", "open_session", "why_unavailable"]
+__all__ = [
+    "BACKENDS",
+    "CONCRETE",
+    "Session",
+    "check_backend",
+    "open_checked",
+    "open_session",
+    "why_unavailable",
+]
+
+Opened = TypeVar("Opened")
 
 
 class Session:
@@ -139,6 +150,27 @@ def open_session(
         return _open_auto(request)
     backend = _resolve(backend)
     return Session(_open(request, backend), backend)
+
+
+def open_checked(backend: str, opener: Callable[[str], Opened]) -> Opened:
+    """Open a model and check its golden pairs, with ``auto`` on the CPU at the latest.
+
+    Backends round in places of their own, most of all in int8: what ``auto`` chose for its speed
+    may not answer as the package says it must, where ``cpu``, which made the pairs, does.
+
+    Args:
+        backend: One of :data:`BACKENDS`.
+        opener: Opens and checks with the backend that it is given.
+
+    Raises:
+        PackageError: The model is refused, or answers differently from when it was exported.
+    """
+    try:
+        return opener(backend)
+    except PackageError:
+        if backend != "auto":
+            raise
+    return opener("cpu")
 
 
 def _resolve(backend: str) -> str:

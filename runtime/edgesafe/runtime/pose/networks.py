@@ -19,7 +19,7 @@ from edgesafe.runtime.package import PosePackage
 from edgesafe.runtime.pose.crop import RoiCrop, crop_image
 from edgesafe.runtime.pose.golden import GoldenPair, PoseGolden
 from edgesafe.runtime.pose.views import merge_views, views_of
-from edgesafe.runtime.sessions import Session, open_session
+from edgesafe.runtime.sessions import Session, open_checked, open_session
 
 __all__ = ["DetectorRunner", "PoseRunner", "open_detector", "open_network"]
 
@@ -116,6 +116,12 @@ def open_network(
         BackendError: The backend is not usable here.
         MissingExtraError: ONNX Runtime is not installed.
     """
+    return open_checked(backend, lambda one: _open_network(package, spec, golden, one, threads))
+
+
+def _open_network(
+    package: PosePackage, spec: PoseNetwork, golden: PoseGolden, backend: str, threads: int | None
+) -> PoseRunner:
     where = str(package.path / spec.file)
     session = open_session(
         package.files[spec.file],
@@ -148,6 +154,12 @@ def open_detector(
     threads: int | None,
 ) -> DetectorRunner:
     """Make the detector's session and check it on its golden frames; as :func:`open_network`."""
+    return open_checked(backend, lambda one: _open_detector(package, spec, golden, one, threads))
+
+
+def _open_detector(
+    package: PosePackage, spec: DetectorSpec, golden: PoseGolden, backend: str, threads: int | None
+) -> DetectorRunner:
     where = str(package.path / spec.file)
     session = open_session(
         package.files[spec.file],
