@@ -15,7 +15,7 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIPARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-full check trt-check trt-check-full format models experiments marker-cure \
+.PHONY: demo test test-full test-extras check trt-check trt-check-full format models experiments marker-cure \
 	photos-named clean
 
 # --- environments: one .venv, filled as far as a target needs it ---------------------------------
@@ -37,6 +37,11 @@ $(VENV)/.trt-check: pyproject.toml $(VENV)/.test
 	$(PIP) -e '.[trt-check]'
 	@touch $@
 
+# Backends and formats that only some tests need.
+$(VENV)/.test-extras: pyproject.toml $(VENV)/.test
+	$(PIP) -e '.[test-extras]'
+	@touch $(VENV)/.trt-check $@
+
 # What retrains the embedded model.
 $(VENV)/.models: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[samples]'
@@ -51,6 +56,11 @@ test: $(VENV)/.test
 
 test-full: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# The tests that are skipped without OpenVINO, FAISS, TensorRT-RTX, Triton's protobuf and CycloneDX.
+test-extras: $(VENV)/.test-extras
+	$(BIN)/python -m pytest tests/runtime/backends tests/runtime/test_sessions.py \
+		tests/export/bundles tests/export/trt tests/calib/retrieval -m 'not slow'
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

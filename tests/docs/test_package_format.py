@@ -105,7 +105,7 @@ def test_the_limits_of_pose_packages_are_those_of_the_source() -> None:
     assert manifest_pose._MAX_OBJECTS == 256 and "1 to 256" in section("Pose: manifest.json")
     assert manifest_pose.MAX_HULL == 64 and "4 to 64 points" in section("Pose: objects")
     text = section("Pose: golden.json")
-    assert pose_golden._LOOSEST == 0.02 and "at most\n0.02" in text
+    assert pose_golden._LOOSEST == 0.05 and "at most\n0.05" in text
     assert pose_golden._MAX_PAIRS == 512 and "At most 512 pairs" in text
     common = section("Packages of the kind pose")
     own = fields(manifest_pose.PoseManifest) - fields(manifest.Common)

@@ -30,7 +30,7 @@ __all__ = ["GoldenPair", "PoseGolden", "golden_pair", "parse_pose_golden"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_LOOSEST = 0.02
+_LOOSEST = 0.05  # of int8
 _MAX_PAIRS = 512
 _MAX_INDEX = 2**31
 
