@@ -114,7 +114,9 @@ def _modelopt(
             calibration_data=data,
             calibration_method="max",
             calibration_eps=["cpu"],
-            calibration_shapes={name: value.shape for name, value in batches[0].items()},
+            calibration_shapes=",".join(
+                f"{name}:{'x'.join(map(str, value.shape))}" for name, value in batches[0].items()
+            ),
             nodes_to_exclude=[f"^{name}$" for name in sorted(keep)] or None,
             op_types_to_quantize=_TYPES,
             high_precision_dtype="fp32",
