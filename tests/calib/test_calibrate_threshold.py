@@ -79,6 +79,23 @@ def test_a_band_keeps_both_promises_or_is_not_needed() -> None:
     assert apart.band is None
 
 
+@pytest.mark.parametrize("wish", [Wish(), Wish(max_miss=None, max_fpr=0.1), Wish(per_concept=True)])
+def test_a_threshold_keeps_the_quantiles_of_its_scores(wish: Wish) -> None:
+    judged = _sample("fire", 0, 70) + _sample("rope", 1, 80)
+    found = choose_threshold(judged, wish).scores
+    assert found is not None and len(found.safe) == len(found.unsafe) == 21
+    unsafe = sorted(one.score for one in judged if one.record.unsafe)
+    assert (found.unsafe[0], found.unsafe[-1]) == (unsafe[0], unsafe[-1])
+    assert found.unsafe[10] == pytest.approx(np.median(unsafe))
+    assert list(found.safe) == sorted(found.safe) and found.safe[-1] < 1 < 5 < found.unsafe[0]
+
+
+def test_equal_scores_make_quantiles_that_do_not_fall() -> None:
+    judged = [_judged(0.1 * (1 + i // 7 % 3) + 0.2, i % 2 == 0) for i in range(300)]
+    found = choose_threshold(judged, Wish()).scores
+    assert found is not None and list(found.unsafe) == sorted(found.unsafe)
+
+
 def test_one_label_alone_is_refused() -> None:
     with pytest.raises(DataError, match="no unsafe case"):
         choose_threshold([_judged(1.0, False)], Wish())
@@ -127,6 +144,7 @@ def test_the_next_release_holds_the_threshold_and_the_same_models(
     assert found.interval[0] <= found.value <= found.interval[1]
     assert found.temperature is not None and found.miss_rate is not None
     assert found.miss_rate.value == 0
+    assert found.scores is not None and found.scores.safe[-1] < found.scores.unsafe[0]
     assert new.manifest.thresholds["text"] == old.manifest.thresholds["text"]
     moderator = Moderator(new)
     verdict = moderator.check(data / "unsafe" / "00.png")
@@ -240,6 +258,7 @@ def test_a_probe_makes_a_flat_package_judge(
     package = read_package(out)
     assert package.manifest.release == 2 and package.manifest.probe == "probe.json"
     found = package.manifest.thresholds["image"]
+    assert found.scores is not None and found.scores.safe[10] < found.scores.unsafe[10]
     assert found.n == 60  # the half that the probe has not seen
     moderator = Moderator(package)
     decisions = [moderator.check(data / "unsafe" / f"{i:02}.png").decision for i in range(9)]

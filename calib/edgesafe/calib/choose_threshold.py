@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgesafe.calib.judged import Judged
 from edgesafe.calib.logistic import fit_temperature
@@ -26,10 +28,19 @@ from edgesafe.calib.statistics import (
     threshold_under_fpr,
 )
 from edgesafe.runtime.errors import DataError
-from edgesafe.runtime.thresholds import Band, ConceptThreshold, Threshold
+from edgesafe.runtime.thresholds import (
+    FAR,
+    QUANTILES,
+    Band,
+    ConceptThreshold,
+    Scores,
+    Threshold,
+)
 from edgesafe.runtime.verdict import Decision, decide
 
 __all__ = ["Wish", "choose_threshold"]
+
+Array: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ def choose_threshold(judged: Sequence[Judged], wish: Wish) -> Threshold:
     temperature = fit_temperature(safe, unsafe, wish.prevalence)
     if wish.max_miss is None:
         plain = threshold_under_fpr(safe, unsafe, wish.max_fpr or 0.0, wish.confidence)
-        return replace(plain, temperature=temperature)
+        return replace(plain, temperature=temperature, scores=_scores(safe, unsafe))
     general, concepts, note = _cuts(judged, wish)
     decided = Counter(_decided(item, concepts.get(item.concept or "", general)) for item in judged)
     banded = (decided[False, "undecided"] / safe.size, decided[True, "undecided"] / unsafe.size)
@@ -93,7 +104,16 @@ def choose_threshold(judged: Sequence[Judged], wish: Wish) -> Threshold:
         band=general.band,
         temperature=temperature,
         concepts=concepts,
+        scores=_scores(safe, unsafe),
     )
+
+
+def _scores(safe: Array, unsafe: Array) -> Scores:
+    levels = np.linspace(0.0, 1.0, QUANTILES)
+    # Rounding may let one of two equal quantiles fall by a bit; a manifest takes none that fall.
+    both = [np.maximum.accumulate(np.quantile(one, levels)) for one in (safe, unsafe)]
+    first, second = (tuple(map(float, np.clip(one, -FAR, FAR))) for one in both)
+    return Scores(safe=first, unsafe=second)
 
 
 def _decided(item: Judged, limit: ConceptThreshold) -> tuple[bool, Decision]:

@@ -80,8 +80,8 @@ def explain(
 ) -> None:
     """Say why a picture or text is judged as it is, and draw it.
 
-    Told are its radius among the data that the package was made on, the captions on the way to it
-    from the root, and the concepts whose entailment cones hold it, with the angles.
+    Told are its radius among the data that the package was made and calibrated on, the captions on
+    the way to it from the root, and the concepts whose entailment cones hold it, with the angles.
     """
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--out {out}: name a file that ends in {', '.join(_SUFFIXES)}")
@@ -144,6 +144,7 @@ def _explain(
         embedder.bank,
         embedder.manifest.bounds,
         _captions(embedder, captions) if captions else (),
+        embedder.manifest.thresholds.get(found.verdict.modality),
     )
     return Shown(
         name=os.path.basename(target) if kind == "image" else target,
@@ -190,7 +191,7 @@ def _encoded(shown: Shown, suffix: str, text: str) -> bytes:
     if suffix == ".html":
         return page(shown).encode()
     e = shown.explanation
-    disk = draw_disk(e, shown.manifest.thresholds.get(e.verdict.modality))
+    disk = draw_disk(e)
     if suffix == ".svg":
         return disk.svg(" ".join(sentences(e))).encode()
     stream = io.BytesIO()
