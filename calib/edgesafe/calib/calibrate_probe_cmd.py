@@ -84,11 +84,13 @@ def probe(
     from edgesafe.calib.labelled import read_labelled
     from edgesafe.calib.next_release import check_out, plain_threshold, write_next_release
     from edgesafe.calib.threshold_report import threshold_report
-    from edgesafe.runtime.files import atomic_write
+    from edgesafe.runtime.files import atomic_write, check_writable
     from edgesafe.runtime.package import read_package
     from edgesafe.runtime.probe import parse_probe, probe_json
 
     check_out(out, overwrite=overwrite)
+    if report is not None:
+        check_writable(report, "--report")
     package = read_package(model)
     manifest = package.manifest
     if manifest.method != "safeclip":

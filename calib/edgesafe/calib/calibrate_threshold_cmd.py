@@ -103,12 +103,14 @@ def threshold(
     from edgesafe.calib.labelled import read_labelled
     from edgesafe.calib.next_release import check_out, plain_threshold, write_next_release
     from edgesafe.calib.threshold_report import threshold_report
-    from edgesafe.runtime.files import atomic_write
+    from edgesafe.runtime.files import atomic_write, check_writable
     from edgesafe.runtime.package import default_model_path, read_package
 
     if max_fpr is not None and (max_miss is not None or band is not None or per_concept):
         raise UsageError("--max-fpr goes without --max-miss, --band and --per-concept")
     check_out(out, overwrite=overwrite)
+    if report is not None:
+        check_writable(report, "--report")
     package = read_package(model or default_model_path())
     records = which_records(read_labelled(data), package, modality, data)
     judged, unjudged = score_with_progress(package, records)

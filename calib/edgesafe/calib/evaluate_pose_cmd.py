@@ -107,9 +107,12 @@ def pose(
     from edgesafe.calib.bop import BopDataset, read_split
     from edgesafe.calib.pose_evaluation import compare, eval_models
     from edgesafe.calib.pose_scores import score
-    from edgesafe.runtime.files import atomic_write
+    from edgesafe.runtime.files import atomic_write, check_writable
     from edgesafe.runtime.pose.bop_csv import write_results
 
+    for option, path in (("--out", out), ("--csv", csv_path)):
+        if path is not None:
+            check_writable(path, option)
     data = BopDataset.open(dataset, split, prefer="test")
     if split_file is not None:
         data = data.subset(read_split(split_file), complement=not_in)

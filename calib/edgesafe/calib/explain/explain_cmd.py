@@ -85,6 +85,10 @@ def explain(
     """
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--out {out}: name a file that ends in {', '.join(_SUFFIXES)}")
+    from edgesafe.runtime.files import atomic_write, check_writable
+
+    if out is not None:
+        check_writable(out, "--out")
     if kind is None:
         kind = "image" if os.path.lexists(target) else "text"
         if kind == "text" and target.lower().endswith(_PICTURES) and " " not in target:
@@ -93,7 +97,6 @@ def explain(
                 "words"
             )
     from edgesafe.calib.retrieval.embed import Embedder
-    from edgesafe.runtime.files import atomic_write
 
     embedder = Embedder.load(model, backend=backend, threads=threads)
     if embedder.space.curvature is None:

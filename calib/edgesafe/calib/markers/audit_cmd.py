@@ -123,8 +123,11 @@ def audit(
     from edgesafe.calib.markers.audit import audit_sets
     from edgesafe.calib.markers.audit_report import audit_report, write_audit
     from edgesafe.calib.markers.saliency_maps import read_maps, score_maps
+    from edgesafe.runtime.files import check_writable
 
     page = out if out.suffix.lower() in (".html", ".htm") else out / "report.html"
+    for written in (page, page.with_suffix(".json")):
+        check_writable(written, "--out", make_folder=True)
     networks = _networks(models, results, roi, backend, threads)
     table = _pair(two_by_two, networks)
     wanted = _numbers(objects)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.camera import Camera as Device
 from edgesafe.runtime.errors import DataError, MissingExtraError, SourceError
+from edgesafe.runtime.files import check_writable
 from edgesafe.runtime.gate import Refused, decode_image, read_image_file
 from edgesafe.runtime.intake import elapsed
 from edgesafe.runtime.mesh import Mesh, read_ply
@@ -266,6 +267,8 @@ def pose(
     """
     if roi_sd is not None and not rois:
         raise click.UsageError("--roi-sd goes with --roi: name the boxes that it is about")
+    if csv_file is not None:
+        check_writable(csv_file, "--csv")
     camera = Camera.from_json(camera_file)
     overlays = Overlays(overlay) if overlay is not None else None
     # FFmpeg writes about every damaged frame; the lines say it better.
