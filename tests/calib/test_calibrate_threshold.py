@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,36 @@ def test_a_probe_makes_a_flat_package_judge(
     decisions = [moderator.check(data / "unsafe" / f"{i:02}.png").decision for i in range(9)]
     assert decisions == ["unsafe"] * 9
     assert moderator.check(data / "safe" / "00.png").decision == "safe"
+
+
+def test_a_probe_with_too_few_cases_names_the_split(
+    flat_parts: Callable[..., Any], data: Path, tmp_path: Path
+) -> None:
+    write_package(tmp_path / "bare", *flat_parts())
+    wish = ["probe", data, "--model", tmp_path / "bare", "--out", tmp_path / "p"]
+    error = _error(_run(*wish))
+    assert "of the 60 unsafe images 30 are left for the threshold: --fit-share 0.5" in str(error)
+    # 59 of 118 are left; of 60 there is but one to spare, which is too little for a fit.
+    assert "add 57 unsafe images (117 in all), or pass a larger" in str(error)
+    assert error.exit_status == 3 and not (tmp_path / "p").exists()
+    error = _error(_run(*wish, "--max-miss", "0.07"))  # needs 42
+    assert "or pass --fit-share 0.3, a larger --max-miss" in str(error)
+    assert _run(*wish, "--max-miss", "0.07", "--fit-share", "0.3").exit_code == 0
+
+
+def test_a_probe_counts_what_cannot_be_judged(
+    flat_parts: Callable[..., Any], data: Path, tmp_path: Path
+) -> None:
+    write_package(tmp_path / "bare", *flat_parts())
+    shutil.copytree(data, tmp_path / "d")
+    for name in (tmp_path / "d" / "unsafe").iterdir():
+        if int(name.stem) < 30:
+            name.write_bytes(b"no picture")
+    ran = _run(
+        "probe", tmp_path / "d", "--model", tmp_path / "bare", "--out", tmp_path / "p",
+        "--max-miss", 0.1,
+    )  # fmt: skip
+    assert "cannot be judged. Missing at most 10 %" in str(_error(ran))
 
 
 def test_a_hyperbolic_package_needs_no_probe(
