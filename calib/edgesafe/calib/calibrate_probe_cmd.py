@@ -19,6 +19,7 @@ from edgesafe.calib.calibrate_threshold_cmd import (
     which_records,
 )
 from edgesafe.runtime.errors import DataError, UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ _FEWEST = 5
     show_default=True,
     help="Share of DATA that the probe is fitted on; the threshold is chosen on the rest.",
 )
-@click.option("--l2", type=click.FloatRange(0, min_open=True), help="[default: cross-validated]")
+@click.option("--l2", type=FiniteRange(0, min_open=True), help="[default: cross-validated]")
 @click.option(
     "--modality",
     type=click.Choice(["image", "text", "both"]),

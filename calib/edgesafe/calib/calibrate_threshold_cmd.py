@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["score_with_progress", "shown_threshold", "threshold", "which_records"]
 
-SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+SHARE = FiniteRange(0, 1, min_open=True, max_open=True)
 _MANY_ALARMS = 0.5
-CONFIDENCE = click.FloatRange(0.5, 1, max_open=True)
+CONFIDENCE = FiniteRange(0.5, 1, max_open=True)
 
 
 @click.command()

@@ -13,6 +13,7 @@ import click
 
 from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _HEADER = (
 @click.option("--objects", metavar="ID,ID...", help="Only these objects. [default: all known]")
 @click.option(
     "--min-visib",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.1,
     show_default=True,
     help="Least visible share of an object that counts.",

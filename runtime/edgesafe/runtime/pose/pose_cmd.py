@@ -23,6 +23,7 @@ from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.camera import Camera as Device
 from edgesafe.runtime.errors import DataError, MissingExtraError, SourceError
 from edgesafe.runtime.files import check_writable
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.gate import Refused, decode_image, read_image_file
 from edgesafe.runtime.intake import elapsed
 from edgesafe.runtime.mesh import Mesh, read_ply
@@ -201,7 +202,7 @@ class _Run:
 )
 @click.option(
     "--roi-sd",
-    type=click.FloatRange(0.001, 0.5),
+    type=FiniteRange(0.001, 0.5),
     metavar="SHARE",
     help="The boxes of --roi are tight about the visible part: standard deviation of their edges, "
     "as a share of the longer side (0.01 for boxes drawn with care). Makes the depth much better. "
