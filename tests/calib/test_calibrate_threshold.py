@@ -247,7 +247,7 @@ def test_a_probe_makes_a_flat_package_judge(
     del fields["probe"], files["probe.json"], fields["thresholds"]["image"]
     bare = tmp_path / "bare"
     write_package(bare, fields, files)
-    with pytest.raises(PackageError, match="calibrate probe"):
+    with pytest.raises(PackageError, match="no probe for images, .* calibrate probe"):
         Moderator.load(bare)
     out = tmp_path / "probed"
     page = tmp_path / "probe.html"
@@ -317,3 +317,6 @@ def test_a_half_probed_package_judges_what_it_can(
     assert moderator.check(red).decision == "unsafe"
     with pytest.raises(PackageError, match="no probe for texts"):
         moderator.check_text("a knife")
+    del fields["probe"], files["probe.json"]
+    with pytest.raises(PackageError, match="no probe for images or texts"):
+        Moderator(write_package(tmp_path / "q", fields, files))
