@@ -14,11 +14,14 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from edgesafe.calib.calibrate_cmd import calibrate
+from edgesafe.calib.calibrate_threshold_cmd import shown_threshold
 from edgesafe.calib.choose_threshold import Wish, choose_threshold
+from edgesafe.calib.concept_alarms import concept_alarms
 from edgesafe.calib.judged import Judged
 from edgesafe.calib.labelled import Labelled
 from edgesafe.runtime import Moderator, PackageError, read_package, write_package
 from edgesafe.runtime.errors import DataError, EdgesafeError, UsageError
+from edgesafe.runtime.thresholds import Band, ConceptThreshold, Threshold
 from edgesafe.runtime.verdict import Verdict
 
 
@@ -95,6 +98,36 @@ def test_equal_scores_make_quantiles_that_do_not_fall() -> None:
     judged = [_judged(0.1 * (1 + i // 7 % 3) + 0.2, i % 2 == 0) for i in range(300)]
     found = choose_threshold(judged, Wish()).scores
     assert found is not None and list(found.unsafe) == sorted(found.unsafe)
+
+
+def test_false_alarms_are_counted_by_concept() -> None:
+    judged = _sample("fire", 0, 70) + _sample("knife", 3, 60) + _sample("rope", 1, 60, safe=0)
+    judged += [_judged(9, False, "knife")] * 20
+    found = choose_threshold(judged, Wish(per_concept=True))
+    alarms = concept_alarms(judged, found)
+    assert set(found.concepts) == {"fire", "knife", "rope"} and set(alarms) == {"fire", "knife"}
+    assert (alarms["fire"].value, alarms["fire"].n) == (0, 80)
+    assert (alarms["knife"].value, alarms["knife"].n) == (0.2, 100)
+    lines = shown_threshold("image", found, alarms)
+    own = next(line for line in lines if line.startswith("  knife"))
+    assert "false alarms 20.0 % (" in own and "100 cases)" in own
+    assert not any("alarms" in line for line in lines if line.startswith("  rope"))
+
+
+def test_a_banded_concept_flags_only_what_lies_above_its_band() -> None:
+    cases = [_judged(score, False, "knife") for score in (0.1, 0.5, 0.9)]
+    band = {"knife": ConceptThreshold(0.3, (0.1, 0.4), 0.95, 9, Band(0.3, 0.6))}
+    threshold = Threshold(0.7, (0.6, 0.8), 0.95, 9, None, None, "r", "0" * 64, concepts=band)
+    assert concept_alarms(cases, threshold)["knife"].value == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("concepts", "told"), [(1, "one concept has its own"), (2, "2 concepts have their own")]
+)
+def test_the_rule_counts_the_concepts(concepts: int, told: str) -> None:
+    judged = _sample(None, 2, 60) + _sample("fire", 0, 70)
+    judged += _sample("knife", 3, 60) if concepts > 1 else []
+    assert told in choose_threshold(judged, Wish(per_concept=True)).rule
 
 
 def test_one_label_alone_is_refused() -> None:
@@ -227,6 +260,22 @@ def test_a_promise_that_costs_too_much_is_pointed_out(tiny_package: Path, tmp_pa
     assert ran.exit_code == 0, ran.output
     assert "warning: 100 % of the safe texts are flagged" in ran.stderr
     assert "probability  none" in ran.stdout
+
+
+def test_a_concept_that_flags_most_of_its_own_is_pointed_out(
+    tiny_package: Path, tmp_path: Path
+) -> None:
+    # The labels are the wrong way round: what is to be flagged is the safer of the two.
+    rows = [{"text": "a knife", "label": "safe"}] * 3 + [{"text": "a dog", "label": "unsafe"}] * 3
+    listing, page = tmp_path / "t.jsonl", tmp_path / "r.html"
+    listing.write_text("\n".join(map(json.dumps, rows)))
+    ran = _run(
+        "threshold", listing, "--model", tiny_package, "--out", tmp_path / "p", "--max-miss", 0.5,
+        "--confidence", 0.8, "--per-concept", "--report", page,
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.output
+    assert "warning: the threshold of 'knife' flags 100 % of its 3 safe texts" in ran.stderr
+    assert "false alarms" in page.read_text(encoding="utf-8").partition("<th>knife</th>")[2]
 
 
 def test_max_fpr_chooses_without_a_guarantee(

@@ -185,3 +185,8 @@ def test_scores_are_read_from_the_manifest(load: Callable[..., Moderator]) -> No
 def test_scores_that_are_none(load: Callable[..., Moderator], scores: object, message: str) -> None:
     with pytest.raises((PackageError, ValueError), match=message):
         load(scores=scores)
+
+
+def test_the_formula_of_a_probability_has_one_sign() -> None:
+    assert Temperature(0.5, 0.25).formula == "sigmoid((score - 0.2500) / 0.5000)"
+    assert Temperature(0.5, -0.1067).formula == "sigmoid((score + 0.1067) / 0.5000)"

@@ -129,7 +129,9 @@ def _cuts(
     own, rest = _groups(judged, wish)
     concepts = {name: _cut(items, wish) for name, items in sorted(own.items())}
     if any(item.record.unsafe for item in rest):
-        return _cut(rest, wish), concepts, f"; {len(concepts)} concepts have their own"
+        many = f"{len(concepts)} concepts have their own"
+        note = many if len(concepts) > 1 else "one concept has its own"
+        return _cut(rest, wish), concepts, f"; {note}"
     # Nothing is known of concepts without cases: the strictest of the others holds for them.
     strictest = min(concepts.values(), key=lambda one: one.value)
     return strictest, concepts, "; that of the strictest concept, for want of cases of others"

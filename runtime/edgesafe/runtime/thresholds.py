@@ -73,6 +73,12 @@ class Temperature:
         # tanh does not overflow, whatever the score.
         return 0.5 * (1.0 + math.tanh((score - self.bias) / (2.0 * self.scale)))
 
+    @property
+    def formula(self) -> str:
+        """The same for a person."""
+        sign = "-" if self.bias >= 0 else "+"
+        return f"sigmoid((score {sign} {abs(self.bias):.4f}) / {self.scale:.4f})"
+
 
 @dataclass(frozen=True)
 class Scores:
