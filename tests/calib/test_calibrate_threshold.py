@@ -70,6 +70,12 @@ def test_no_concept_with_enough_cases_is_an_error() -> None:
         choose_threshold(_sample("fire", 0, 30) + _sample("rope", 1, 31), Wish(per_concept=True))
 
 
+def test_too_few_safe_cases_for_a_band_by_concept_are_counted() -> None:
+    judged = _sample("fire", 0, 70, safe=20) + _sample("rope", 1, 61, safe=30)
+    with pytest.raises(DataError, match="59 safe ones .* fire 70 and 20, rope 61 and 30; add"):
+        choose_threshold(judged, Wish(per_concept=True, band=0.05))
+
+
 def test_a_band_keeps_both_promises_or_is_not_needed() -> None:
     rng = np.random.default_rng(0)
     judged = [_judged(s, False) for s in rng.normal(0, 1, 400)]

@@ -150,14 +150,20 @@ def _groups(judged: Sequence[Judged], wish: Wish) -> tuple[dict[str, list[Judged
         rest += groups.pop(fewest)
     if not groups:
         assert wish.max_miss is not None
-        counts = {name: 0 for name in sorted({item.concept or "none" for item in judged})}
-        for item in judged:
-            counts[item.concept or "none"] += item.record.unsafe
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        needed = f"{needed_cases(wish.max_miss, wish.confidence)} unsafe"
+        kinds = "unsafe cases"
+        if wish.band is not None:
+            needed += f" and, for the band, {needed_cases(wish.band, wish.confidence)} safe"
+            kinds = "unsafe and safe cases"
+        told = []
+        for name in sorted({item.concept or "none" for item in judged}):
+            mine = [item for item in judged if (item.concept or "none") == name]
+            safe = f" and {len(mine) - _unsafe(mine)}" if wish.band is not None else ""
+            told.append(f"{name} {_unsafe(mine)}{safe}")
         raise DataError(
-            f"no concept has enough cases for a threshold of its own beside a general one: "
-            f"{needed_cases(wish.max_miss, wish.confidence)} unsafe ones are needed of each, and "
-            f"the unsafe cases by best fitting harmful concept are: {told}"
+            "no concept has enough cases for a threshold of its own beside a general one: "
+            f"{needed} ones are needed of each, and the {kinds} by best fitting harmful concept "
+            f"are: {', '.join(told)}; add cases, ask for less, or leave out --per-concept"
         )
     return groups, rest
 
