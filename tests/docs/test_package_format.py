@@ -74,6 +74,7 @@ def test_every_key_of_a_part_is_described_and_no_other(heading: str, known: set[
         manifest_parts.Label,
         thresholds.Band,
         thresholds.ConceptThreshold,
+        thresholds.Scores,
         thresholds.Temperature,
         probe.Probe,
         manifest_pose.ContinuousSymmetry,
@@ -87,6 +88,7 @@ def test_the_keys_of_small_parts_are_named(cls: type) -> None:
 def test_the_limits_are_those_of_the_source() -> None:
     assert f"format` | text | `{manifest.FORMAT}`" in PAGE
     assert manifest_parts._MAX_LABELS == 1000 and "1 to 1000, at least one" in PAGE
+    assert thresholds.QUANTILES == 21 and "21 numbers" in section("thresholds")
     assert thresholds.FAR == 1000 and "number, to 1000" in PAGE
     assert manifest_parts.MAX_FILES == 64 and "at most 64 files" in PAGE
     assert manifest_parts.MAX_FILE_BYTES == 2**31 - 1 and "below 2 GiB" in PAGE

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from edgesafe.calib.explain.explain_cmd import explain
-from edgesafe.calib.explain.explanation import ConceptView, Met, Standing
+from edgesafe.calib.explain.explanation import Calibration, ConceptView, Met, Standing
 from edgesafe.calib.retrieval.answer import Answer, Step
 from edgesafe.calib.retrieval.evaluate_cmd import retrieval
 from edgesafe.calib.retrieval.index_cmd import index
@@ -46,7 +46,7 @@ def test_every_field_of_an_answer() -> None:
 def test_every_field_of_an_explanation() -> None:
     told = set(re.findall(r"`([a-z_0-9]+)`", EXPLAIN))
     angles = {"direction", "angle", "half_aperture"}
-    for kind in (Met, ConceptView, Standing):
+    for kind in (Met, ConceptView, Standing, Calibration):
         names = {one.name for one in fields(kind)}
         assert {f"{n}_deg" if n in angles else n for n in names} <= told | {"inside"}
 

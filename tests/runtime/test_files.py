@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from edgesafe.runtime.errors import UsageError
-from edgesafe.runtime.files import atomic_folder, atomic_write, canonical_json, sha256_hex
+from edgesafe.runtime.files import (
+    atomic_folder,
+    atomic_write,
+    canonical_json,
+    check_writable,
+    sha256_hex,
+)
 
 
 def test_canonical_json_has_one_form() -> None:
@@ -120,3 +126,39 @@ def test_only_a_folder_is_replaced(tmp_path: Path, kind: str) -> None:
         target.symlink_to(tmp_path)
     with pytest.raises(UsageError, match="not a folder"), atomic_folder(target, overwrite=True):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("none/r.html", "there is no folder .*none: make it first"),
+        ("file/r.html", "file is not a folder: choose another place"),
+        ("folder", "is a folder: name a file in it"),
+        ("gone/r.html", "gone is not a folder"),
+    ],
+)
+def test_where_no_file_can_be_made(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=f"^--report .*{told}") as error:
+        check_writable(tmp_path / name, "--report")
+    assert error.value.exit_status == 2 and str(tmp_path / name) in str(error.value)
+
+
+def test_where_a_file_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").write_text("x")
+    for name in ("new", "old", tmp_path / "new"):
+        check_writable(name, "--out")
+    check_writable("a/b/c/new", "--out", make_folder=True)
+    assert os.listdir(tmp_path) == ["old"]
+    with pytest.raises(UsageError, match="old is not a folder"):
+        check_writable("old/b/new", "--out", make_folder=True)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be written to"):
+        check_writable(tmp_path / "new", "--out")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edgesafe.runtime import Moderator, PackageError, write_package
 from edgesafe.runtime.inspect_cmd import inspect
 from edgesafe.runtime.output import as_record
-from edgesafe.runtime.thresholds import Temperature
+from edgesafe.runtime.thresholds import QUANTILES, Scores, Temperature
 from edgesafe.runtime.verdict import Timings, Verdict, decide
 
 Parts = Callable[[], tuple[dict[str, Any], dict[str, bytes]]]
@@ -149,3 +149,44 @@ def test_inspect_shows_all_of_it(load: Callable[..., Moderator]) -> None:
         "of knife: 0.2000  (90 % interval 0.1000 to 0.3000, 60 cases)",
     ):
         assert part in text
+
+
+_RISING = [i / 20 for i in range(QUANTILES)]
+
+
+def test_shares_below_a_score_are_interpolated() -> None:
+    scores = Scores(tuple(_RISING), tuple(1 + i for i in _RISING))
+    assert scores.share_below(0.325) == pytest.approx((0.325, 0.0))
+    assert scores.share_below(1.5) == pytest.approx((1.0, 0.5))
+    assert scores.share_below(-3) == (0.0, 0.0) and scores.share_below(9) == (1.0, 1.0)
+    # Half of the safe cases have one score: what ties with it has none of them below.
+    tied = Scores((0.2,) * 11 + tuple(0.2 + i for i in _RISING[:10]), tuple(_RISING))
+    assert tied.share_below(0.2)[0] == 0.0 and tied.share_below(0.2001)[0] > 0.5
+
+
+def test_scores_are_read_from_the_manifest(load: Callable[..., Moderator]) -> None:
+    moderator = load(scores={"safe": _RISING, "unsafe": _RISING})
+    found = moderator.manifest.thresholds["image"].scores
+    assert found == Scores(tuple(_RISING), tuple(_RISING))
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"safe": _RISING}, "unsafe is missing"),
+        ({"safe": _RISING, "unsafe": _RISING[:-1]}, "must have 21 numbers"),
+        ({"safe": _RISING, "unsafe": _RISING[::-1]}, "must rise"),
+        ({"safe": [*_RISING[:-1], 1e999], "unsafe": _RISING}, "JSON|finite"),
+        ({"safe": [-1, *_RISING[1:]], "unsafe": _RISING}, "finite number in 0"),
+        ({"safe": _RISING, "unsafe": _RISING, "more": 1}, "unknown keys"),
+        ([], "must be an object"),
+    ],
+)
+def test_scores_that_are_none(load: Callable[..., Moderator], scores: object, message: str) -> None:
+    with pytest.raises((PackageError, ValueError), match=message):
+        load(scores=scores)
+
+
+def test_the_formula_of_a_probability_has_one_sign() -> None:
+    assert Temperature(0.5, 0.25).formula == "sigmoid((score - 0.2500) / 0.5000)"
+    assert Temperature(0.5, -0.1067).formula == "sigmoid((score + 0.1067) / 0.5000)"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgesafe.cli import main
-from edgesafe.train.checkpoint import load_checkpoint
+from edgesafe.train.checkpoint import load_checkpoint, read_info
 
 
 @pytest.fixture
@@ -78,3 +78,31 @@ def test_misspelt_key_exits_with_2(data_folder: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 2
     assert 'did you mean "train.epochs"?' in result.stderr
+
+
+def test_the_architecture_of_the_checkpoint_to_start_from(
+    call: Callable[..., Result],
+    tiny_config: Callable[..., dict[str, Any]],
+    data_folder: Path,
+    tmp_path: Path,
+) -> None:
+    assert call(data_folder).exit_code == 0
+    config = tiny_config(train={"epochs": 1})
+    kept = config.pop("architecture")
+    plain, odd = tmp_path / "plain.json", tmp_path / "odd.json"
+    plain.write_text(json.dumps(config))
+    arguments = ["train", "hysac", "--data", str(data_folder), "--out", str(tmp_path / "next")]
+    arguments += ["--device", "cpu", "--config"]
+    init = ["--init", str(tmp_path / "ck")]
+    result = CliRunner().invoke(main, [*arguments, str(plain), *init])
+    assert result.exit_code == 0, result.output
+    assert read_info(tmp_path / "next").architecture["name"] == kept["name"]
+    # What the file does say must agree.
+    odd.write_text(json.dumps({**config, "architecture": {"config": {"embed_dim": 8}}}))
+    result = CliRunner().invoke(main, [*arguments, str(odd), *init, "--out", str(tmp_path / "x")])
+    assert result.exit_code == 2 and "another architecture: config differ" in result.stderr
+    without = CliRunner().invoke(main, [*arguments, str(plain), "--out", str(tmp_path / "x")])
+    assert without.exit_code == 2
+    assert 'architecture.name is missing: write name = "edge"' in without.stderr
+    none = CliRunner().invoke(main, [*arguments, str(plain), "--init", str(tmp_path / "none")])
+    assert none.exit_code == 3 and "none/checkpoint.json cannot be read" in none.stderr

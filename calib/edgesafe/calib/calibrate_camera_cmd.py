@@ -39,7 +39,9 @@ def camera(shots: tuple[str, ...], board: str, out: Path, min_views: int, wide: 
     from edgesafe.calib.calibration_board import CalibrationBoard
     from edgesafe.calib.camera_calibration import calibrate as compute
     from edgesafe.runtime.errors import MissingExtraError
+    from edgesafe.runtime.files import check_writable
 
+    check_writable(out, "--out")
     if importlib.util.find_spec("cv2") is None:
         raise MissingExtraError("cv2", "cpu")
     found = compute(

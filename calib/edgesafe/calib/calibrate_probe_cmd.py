@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,12 @@ from edgesafe.calib.calibrate_threshold_cmd import (
     shown_threshold,
     which_records,
 )
-from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.errors import DataError, UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
+    from edgesafe.calib.choose_threshold import Wish
     from edgesafe.calib.labelled import Labelled
     from edgesafe.runtime.package import Package
     from edgesafe.runtime.probe import Probe
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["probe"]
 
 _PROBE_FILE = "probe.json"
+_FEWEST = 5
+"""Unsafe cases for a fit: one in each part of its cross-validation."""
 
 
 @click.command()
@@ -52,7 +58,7 @@ _PROBE_FILE = "probe.json"
     show_default=True,
     help="Share of DATA that the probe is fitted on; the threshold is chosen on the rest.",
 )
-@click.option("--l2", type=click.FloatRange(0, min_open=True), help="[default: cross-validated]")
+@click.option("--l2", type=FiniteRange(0, min_open=True), help="[default: cross-validated]")
 @click.option(
     "--modality",
     type=click.Choice(["image", "text", "both"]),
@@ -84,11 +90,13 @@ def probe(
     from edgesafe.calib.labelled import read_labelled
     from edgesafe.calib.next_release import check_out, plain_threshold, write_next_release
     from edgesafe.calib.threshold_report import threshold_report
-    from edgesafe.runtime.files import atomic_write
+    from edgesafe.runtime.files import atomic_write, check_writable
     from edgesafe.runtime.package import read_package
     from edgesafe.runtime.probe import parse_probe, probe_json
 
     check_out(out, overwrite=overwrite)
+    if report is not None:
+        check_writable(report, "--report")
     package = read_package(model)
     manifest = package.manifest
     if manifest.method != "safeclip":
@@ -98,6 +106,8 @@ def probe(
         )
     records = which_records(read_labelled(data), package, modality, data)
     fitting, rest = _split(records, fit_share)
+    wish = Wish(max_miss=max_miss, confidence=confidence)
+    _check_enough(records, rest, wish, fit_share)
     name = manifest.probe or _PROBE_FILE
     probes = parse_probe(package.files[name], manifest.dim, name) if manifest.probe else {}
     found: dict[str, Any] = {}
@@ -105,7 +115,8 @@ def probe(
         probes[kind], found[kind] = _fit(package, [r for r in fitting if r.modality == kind], l2)
     files = {name: probe_json(probes)}
     judged, unjudged = score_with_progress(_with_probe(package, name, files[name]), rest)
-    wish = Wish(max_miss=max_miss, confidence=confidence)
+    # Once more, now that what cannot be judged is known.
+    _check_enough(records, [one.record for one in judged], wish, fit_share)
     chosen = {
         kind: choose_threshold([one for one in judged if one.record.modality == kind], wish)
         for kind in sorted({record.modality for record in records})
@@ -153,6 +164,46 @@ def _split(records: list[Labelled], share: float) -> tuple[list[Labelled], list[
         first += [item for index, item in enumerate(items) if index in chosen]
         second += [item for index, item in enumerate(items) if index not in chosen]
     return first, second
+
+
+def _check_enough(
+    records: list[Labelled], rest: list[Labelled], wish: Wish, fit_share: float
+) -> None:
+    """Refuse what leaves too few unsafe cases for the threshold.
+
+    Args:
+        records: All of the data.
+        rest: What the threshold is to be chosen on.
+        wish: Its guarantee.
+        fit_share: Of the data for the fit.
+
+    Raises:
+        DataError: The message says how many are needed in all, and what share would leave enough.
+    """
+    from edgesafe.calib.miss_control import needed_cases
+
+    assert wish.max_miss is not None
+    needed = needed_cases(wish.max_miss, wish.confidence)
+    for kind in sorted({record.modality for record in records}):
+        total = sum(record.unsafe for record in records if record.modality == kind)
+        left = sum(record.unsafe for record in rest if record.modality == kind)
+        if left >= needed:
+            continue
+        lost = total - round(fit_share * total) - left
+        wanted = needed + lost
+        enough = next(n for n in count(total) if n - round(fit_share * n) >= wanted)
+        spare = total - wanted
+        less = (
+            f"--fit-share {math.floor(100 * spare / total) / 100:g}, " if spare >= _FEWEST else ""
+        )
+        unjudged = f" and {lost} cannot be judged" if lost else ""
+        raise DataError(
+            f"of the {total} unsafe {kind}s {left} are left for the threshold: --fit-share "
+            f"{fit_share:g} takes {total - left - lost} for the fit{unjudged}. Missing at most "
+            f"{100 * wish.max_miss:g} % with confidence {wish.confidence:g} needs {needed}: add "
+            f"{enough - total} unsafe {kind}s ({enough} in all), or pass {less}a larger "
+            "--max-miss or a lower --confidence"
+        )
 
 
 def _fit(package: Package, records: list[Labelled], l2: float | None) -> tuple[Probe, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["score_with_progress", "shown_threshold", "threshold", "which_records"]
 
-SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+SHARE = FiniteRange(0, 1, min_open=True, max_open=True)
 _MANY_ALARMS = 0.5
-CONFIDENCE = click.FloatRange(0.5, 1, max_open=True)
+CONFIDENCE = FiniteRange(0.5, 1, max_open=True)
 
 
 @click.command()
@@ -100,15 +101,18 @@ def threshold(
     confidence. Too few samples for that are an error that says how many are needed.
     """
     from edgesafe.calib.choose_threshold import Wish, choose_threshold
+    from edgesafe.calib.concept_alarms import concept_alarms
     from edgesafe.calib.labelled import read_labelled
     from edgesafe.calib.next_release import check_out, plain_threshold, write_next_release
     from edgesafe.calib.threshold_report import threshold_report
-    from edgesafe.runtime.files import atomic_write
+    from edgesafe.runtime.files import atomic_write, check_writable
     from edgesafe.runtime.package import default_model_path, read_package
 
     if max_fpr is not None and (max_miss is not None or band is not None or per_concept):
         raise UsageError("--max-fpr goes without --max-miss, --band and --per-concept")
     check_out(out, overwrite=overwrite)
+    if report is not None:
+        check_writable(report, "--report")
     package = read_package(model or default_model_path())
     records = which_records(read_labelled(data), package, modality, data)
     judged, unjudged = score_with_progress(package, records)
@@ -127,6 +131,10 @@ def threshold(
     made = write_next_release(package, out, thresholds=chosen, overwrite=overwrite)
     if report is not None:
         atomic_write(report, threshold_report(made.manifest, judged, chosen).encode("utf-8"))
+    alarms = {
+        name: concept_alarms([case for case in judged if case.record.modality == name], one)
+        for name, one in chosen.items()
+    }
     for name, one in chosen.items():
         if one.fpr and one.fpr.value > _MANY_ALARMS:
             click.echo(
@@ -134,6 +142,13 @@ def threshold(
                 "hardly tells your data apart, and keeps the promise at that price",
                 err=True,
             )
+        for concept, rate in alarms[name].items():
+            if rate.value > _MANY_ALARMS:
+                told = (
+                    f"warning: the threshold of {concept!r} flags {100 * rate.value:.0f} % of its "
+                    f"{rate.n} safe {name}s"
+                )
+                click.echo(printable(told, sys.stderr), err=True)
     if as_json:
         summary: dict[str, Any] = {
             "package": made.manifest.identity,
@@ -143,8 +158,9 @@ def threshold(
         }
         click.echo(json.dumps(summary))
         return
-    for line in _table(chosen):
-        click.echo(printable(line, sys.stdout))
+    for name, one in chosen.items():
+        for line in shown_threshold(name, one, alarms[name]):
+            click.echo(printable(line, sys.stdout))
     click.echo(f"written: {out}  {made.manifest.identity}")
     if report is not None:
         click.echo(f"written: {report}")
@@ -203,12 +219,16 @@ def _plain_unjudged(one: Unjudged) -> dict[str, str]:
     return {"name": one.record.name, "reason": one.reason, "detail": one.detail}
 
 
-def _table(chosen: Mapping[Modality, Threshold]) -> list[str]:
-    return [line for name, one in chosen.items() for line in shown_threshold(name, one)]
+def shown_threshold(
+    name: str, found: Threshold, alarms: Mapping[str, Rate] | None = None
+) -> list[str]:
+    """Return the lines that tell a person of a threshold.
 
-
-def shown_threshold(name: str, found: Threshold) -> list[str]:
-    """Return the lines that tell a person of a threshold."""
+    Args:
+        name: Its modality.
+        found: The threshold.
+        alarms: Share of the safe cases that each concept's own threshold flags.
+    """
     low, high = found.interval
     lines = [
         f"{name}: safe up to {found.value:.4g}  ({100 * found.confidence:g} % interval {low:.4g} "
@@ -220,12 +240,12 @@ def shown_threshold(name: str, found: Threshold) -> list[str]:
     if found.band:
         lines.append(f"  undecided    above {found.band.lower:.4g}, up to {found.band.upper:.4g}")
     for concept, own in found.concepts.items():
-        lines.append(f"  {concept:<13}safe up to {own.value:.4g}  ({own.n} cases)")
+        told = f"  {concept:<13}safe up to {own.value:.4g}  ({own.n} cases)"
+        if alarms and concept in alarms:
+            told += f"  false alarms {_rate(alarms[concept])}"
+        lines.append(told)
     if found.temperature:
-        lines.append(
-            f"  probability  sigmoid((score - {found.temperature.bias:.4f}) / "
-            f"{found.temperature.scale:.4f})"
-        )
+        lines.append(f"  probability  {found.temperature.formula}")
     else:
         lines.append("  probability  none: the score does not rise with danger")
     return [*lines, f"  rule         {found.rule}"]

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgesafe.calib.judged import Judged
 from edgesafe.calib.logistic import fit_temperature
@@ -26,10 +28,19 @@ from edgesafe.calib.statistics import (
     threshold_under_fpr,
 )
 from edgesafe.runtime.errors import DataError
-from edgesafe.runtime.thresholds import Band, ConceptThreshold, Threshold
+from edgesafe.runtime.thresholds import (
+    FAR,
+    QUANTILES,
+    Band,
+    ConceptThreshold,
+    Scores,
+    Threshold,
+)
 from edgesafe.runtime.verdict import Decision, decide
 
 __all__ = ["Wish", "choose_threshold"]
+
+Array: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ def choose_threshold(judged: Sequence[Judged], wish: Wish) -> Threshold:
     temperature = fit_temperature(safe, unsafe, wish.prevalence)
     if wish.max_miss is None:
         plain = threshold_under_fpr(safe, unsafe, wish.max_fpr or 0.0, wish.confidence)
-        return replace(plain, temperature=temperature)
+        return replace(plain, temperature=temperature, scores=_scores(safe, unsafe))
     general, concepts, note = _cuts(judged, wish)
     decided = Counter(_decided(item, concepts.get(item.concept or "", general)) for item in judged)
     banded = (decided[False, "undecided"] / safe.size, decided[True, "undecided"] / unsafe.size)
@@ -93,7 +104,16 @@ def choose_threshold(judged: Sequence[Judged], wish: Wish) -> Threshold:
         band=general.band,
         temperature=temperature,
         concepts=concepts,
+        scores=_scores(safe, unsafe),
     )
+
+
+def _scores(safe: Array, unsafe: Array) -> Scores:
+    levels = np.linspace(0.0, 1.0, QUANTILES)
+    # Rounding may let one of two equal quantiles fall by a bit; a manifest takes none that fall.
+    both = [np.maximum.accumulate(np.quantile(one, levels)) for one in (safe, unsafe)]
+    first, second = (tuple(map(float, np.clip(one, -FAR, FAR))) for one in both)
+    return Scores(safe=first, unsafe=second)
 
 
 def _decided(item: Judged, limit: ConceptThreshold) -> tuple[bool, Decision]:
@@ -109,7 +129,9 @@ def _cuts(
     own, rest = _groups(judged, wish)
     concepts = {name: _cut(items, wish) for name, items in sorted(own.items())}
     if any(item.record.unsafe for item in rest):
-        return _cut(rest, wish), concepts, f"; {len(concepts)} concepts have their own"
+        many = f"{len(concepts)} concepts have their own"
+        note = many if len(concepts) > 1 else "one concept has its own"
+        return _cut(rest, wish), concepts, f"; {note}"
     # Nothing is known of concepts without cases: the strictest of the others holds for them.
     strictest = min(concepts.values(), key=lambda one: one.value)
     return strictest, concepts, "; that of the strictest concept, for want of cases of others"
@@ -128,14 +150,20 @@ def _groups(judged: Sequence[Judged], wish: Wish) -> tuple[dict[str, list[Judged
         rest += groups.pop(fewest)
     if not groups:
         assert wish.max_miss is not None
-        counts = {name: 0 for name in sorted({item.concept or "none" for item in judged})}
-        for item in judged:
-            counts[item.concept or "none"] += item.record.unsafe
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        needed = f"{needed_cases(wish.max_miss, wish.confidence)} unsafe"
+        kinds = "unsafe cases"
+        if wish.band is not None:
+            needed += f" and, for the band, {needed_cases(wish.band, wish.confidence)} safe"
+            kinds = "unsafe and safe cases"
+        told = []
+        for name in sorted({item.concept or "none" for item in judged}):
+            mine = [item for item in judged if (item.concept or "none") == name]
+            safe = f" and {len(mine) - _unsafe(mine)}" if wish.band is not None else ""
+            told.append(f"{name} {_unsafe(mine)}{safe}")
         raise DataError(
-            f"no concept has enough cases for a threshold of its own beside a general one: "
-            f"{needed_cases(wish.max_miss, wish.confidence)} unsafe ones are needed of each, and "
-            f"the unsafe cases by best fitting harmful concept are: {told}"
+            "no concept has enough cases for a threshold of its own beside a general one: "
+            f"{needed} ones are needed of each, and the {kinds} by best fitting harmful concept "
+            f"are: {', '.join(told)}; add cases, ask for less, or leave out --per-concept"
         )
     return groups, rest
 

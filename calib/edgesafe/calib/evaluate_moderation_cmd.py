@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _COLUMNS = ("AUC", "FNR AT 5 % FPR", "FPR", "FNR", "ACCURACY")
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0.5, 1, max_open=True),
+    type=FiniteRange(0.5, 1, max_open=True),
     default=0.95,
     show_default=True,
     help="Of the intervals.",

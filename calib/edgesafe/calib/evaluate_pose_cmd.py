@@ -13,6 +13,7 @@ import click
 
 from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _HEADER = (
 @click.option("--objects", metavar="ID,ID...", help="Only these objects. [default: all known]")
 @click.option(
     "--min-visib",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.1,
     show_default=True,
     help="Least visible share of an object that counts.",
@@ -107,9 +108,12 @@ def pose(
     from edgesafe.calib.bop import BopDataset, read_split
     from edgesafe.calib.pose_evaluation import compare, eval_models
     from edgesafe.calib.pose_scores import score
-    from edgesafe.runtime.files import atomic_write
+    from edgesafe.runtime.files import atomic_write, check_writable
     from edgesafe.runtime.pose.bop_csv import write_results
 
+    for option, path in (("--out", out), ("--csv", csv_path)):
+        if path is not None:
+            check_writable(path, option)
     data = BopDataset.open(dataset, split, prefer="test")
     if split_file is not None:
         data = data.subset(read_split(split_file), complement=not_in)

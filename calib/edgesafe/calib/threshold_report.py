@@ -14,6 +14,7 @@ from html import escape
 
 import numpy as np
 
+from edgesafe.calib.concept_alarms import concept_alarms
 from edgesafe.calib.judged import Judged, by_class
 from edgesafe.calib.logistic import Array
 from edgesafe.calib.reliability import Reliability, measure_reliability
@@ -93,7 +94,9 @@ def threshold_report(
     for name, threshold in thresholds.items():
         parts.append(_distribution(name, *samples[name], threshold, scale, axis))
     for name, threshold in thresholds.items():
-        parts.append(f"<h2>The threshold for {name}s</h2>{_table(threshold)}")
+        parts.append(f"<h2>The threshold for {name}s</h2>")
+        own = [one for one in judged if one.record.modality == name]
+        parts.append(_table(threshold, concept_alarms(own, threshold)))
     parts.append("<h2>Whether the probabilities are true</h2>")
     for name in thresholds:
         parts.append(_reliability(name, measure_reliability(*samples[name])))
@@ -154,7 +157,7 @@ def _distribution(
     return _svg(_PANEL, label, parts)
 
 
-def _table(threshold: Threshold) -> str:
+def _table(threshold: Threshold, alarms: Mapping[str, Rate]) -> str:
     low, high = threshold.interval
     share = f"{100 * threshold.confidence:g} %"
     rows = [("safe up to", f"{threshold.value:.4f} ({share} interval {low:.4f} to {high:.4f})")]
@@ -166,10 +169,12 @@ def _table(threshold: Threshold) -> str:
         rows.append(("undecided", f"above {band.lower:.4f}, up to {band.upper:.4f}"))
     for concept, own in threshold.concepts.items():
         low, high = own.interval
-        rows.append((concept, f"{own.value:.4f} ({low:.4f} to {high:.4f}, {own.n} cases)"))
+        told = f"{own.value:.4f} ({low:.4f} to {high:.4f}, {own.n} cases)"
+        if concept in alarms:
+            told += f"; false alarms {_percent(alarms[concept])}"
+        rows.append((concept, told))
     if threshold.temperature:
-        scale, bias = threshold.temperature.scale, threshold.temperature.bias
-        rows.append(("probability", f"sigmoid((score − {bias:.4f}) / {scale:.4f})"))
+        rows.append(("probability", threshold.temperature.formula.replace("-", "−")))
     rows.append(("rule", threshold.rule))
     rows.append(("data", threshold.data_sha256[:16]))
     cells = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows)

@@ -25,6 +25,7 @@ from edgesafe.export.storage import Storage
 from edgesafe.export.target import check_target
 from edgesafe.runtime.errors import EdgesafeError, ExportError
 from edgesafe.runtime.files import atomic_folder, canonical_json
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.package import PosePackage, read_pose_package, write_pose_package
 from edgesafe.runtime.pose.estimator import PoseEstimator
 from edgesafe.train.pose.checkpoint import load_pose_checkpoint
@@ -118,7 +119,7 @@ def replace_detector(
 )  # fmt: skip
 @click.option(
     "--box-sd",
-    type=click.FloatRange(0.001, 0.5),
+    type=FiniteRange(0.001, 0.5),
     metavar="SHARE",
     help="Standard deviation of the edges of its boxes, as a share of the longer side.",
 )

@@ -22,6 +22,7 @@ from edgesafe.export.retype_moderation import moderation_parts
 from edgesafe.export.retype_pose import pose_parts
 from edgesafe.export.sensitivity import BUDGET
 from edgesafe.runtime.errors import EdgesafeError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.package import package_kind, read_package, read_pose_package
 
 __all__ = ["compare", "main"]
@@ -77,7 +78,7 @@ def compare(
 @click.option("--held-out", type=click.Path(path_type=Path), multiple=True)
 @click.option("--only", help="One encoder, or the file of one network.")
 @click.option("--method", type=click.Choice(METHODS[1:]), multiple=True, default=METHODS[1:])
-@click.option("--keep", type=click.FloatRange(0, 1), multiple=True, default=(0.0, BUDGET))
+@click.option("--keep", type=FiniteRange(0, 1), multiple=True, default=(0.0, BUDGET))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per row.")
 def main(
     package: Path,

@@ -23,6 +23,7 @@ from edgesafe.export.precision import PRECISIONS
 from edgesafe.export.quantise import METHODS
 from edgesafe.export.retype import BUDGETS, Retyped, RetypeOptions, retype_package
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.manifest_parts import MANIFEST
 
 __all__ = ["precision_options"]
@@ -66,7 +67,7 @@ _OPTIONS = (
     ),
     click.option(
         "--keep",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         help="Of --precision int8: share of the multiplications that may stay in float32.  "
         f"[default: the least of {', '.join(map(str, BUDGETS))} that is exact enough]",
     ),

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgesafe.runtime.errors import UsageError
 
-__all__ = ["atomic_folder", "atomic_write", "canonical_json", "sha256_hex"]
+__all__ = ["atomic_folder", "atomic_write", "canonical_json", "check_writable", "sha256_hex"]
 
 
 def sha256_hex(data: bytes) -> str:
@@ -39,6 +39,35 @@ def canonical_json(obj: Any) -> bytes:
         obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode("utf-8")
+
+
+def check_writable(path: str | os.PathLike[str], option: str, *, make_folder: bool = False) -> None:
+    """Refuse early to write a file where none can be made, before the work that it is to hold.
+
+    Args:
+        path: The file.
+        option: What named it, for the message, e.g. ``--report``.
+        make_folder: Whether its folder will be made where it is missing.
+
+    Raises:
+        UsageError: Its folder is missing, is none or cannot be written to, or it is a folder
+            itself.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise UsageError(f"{option} {target} is a folder: name a file in it")
+    folder = target.parent
+    while make_folder and not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not os.path.lexists(folder):
+        raise UsageError(f"{option} {target}: there is no folder {folder}: make it first")
+    if not folder.is_dir():
+        raise UsageError(f"{option} {target}: {folder} is not a folder: choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{option} {target}: {folder} cannot be written to: choose another place, or mend its "
+            "permissions"
+        )
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o666) -> None:

@@ -289,8 +289,7 @@ def _thresholds(manifest: Manifest) -> list[Line]:
         if entry.band:
             lines.append(("", _band(entry.band)))
         if entry.temperature:
-            scale, bias = entry.temperature.scale, entry.temperature.bias
-            lines.append(("", f"probability: sigmoid((score - {bias:.4f}) / {scale:.4f})"))
+            lines.append(("", f"probability: {entry.temperature.formula}"))
         for concept, own in entry.concepts.items():
             band = f"; {_band(own.band)}" if own.band else ""
             lines.append(("", f"of {concept}: {_threshold(own)}{band}"))

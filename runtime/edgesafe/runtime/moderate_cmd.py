@@ -19,6 +19,7 @@ import click
 from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.camera import Camera
 from edgesafe.runtime.errors import MissingExtraError, SourceError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.gate import Decoded, Refused, decode_array, decode_image, read_image_file
 from edgesafe.runtime.moderator import Moderator
 from edgesafe.runtime.output import JsonLines, Progress, Table, summary
@@ -197,7 +198,7 @@ class _Run:
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Of a video, judge about so many frames a second.",
 )
 @click.option(
@@ -207,7 +208,7 @@ class _Run:
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Stop a camera or stream after so many seconds.",
 )
 def moderate(

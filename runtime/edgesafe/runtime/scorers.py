@@ -202,11 +202,12 @@ def make_scorer(package: Package, modality: Modality) -> Scorer | None:
     return scorer
 
 
-def no_probe(package: Package, modality: Modality) -> PackageError:
-    """Return the error for a modality that the package cannot score."""
+def no_probe(package: Package, *modalities: str) -> PackageError:
+    """Return the error for modalities that the package cannot score."""
+    kinds = " or ".join(f"{name}s" for name in modalities)
     return PackageError(
         f"{package.path} is of the method 'safeclip', whose embeddings have no radius, and holds "
-        f"no probe for {modality}s, so that it cannot judge; add one: "
+        f"no probe for {kinds}, so that it cannot judge; add one: "
         f"edgesafe calibrate probe DATA --model {package.path} --out PKG2"
     )
 
@@ -226,7 +227,8 @@ def _of_method(package: Package, modality: Modality) -> Scorer | None:
         if getattr(manifest, name) is None:
             raise PackageError(f"{package.path} has a probe for {name}s and no encoder of them")
     if not probes:
-        raise no_probe(package, modality)
+        # Nobody has said yet what is to be judged.
+        raise no_probe(package, *(n for n in ("image", "text") if getattr(manifest, n)))
     if modality not in probes:
         return None
     return ProbeLogit(probes[modality], bank)

@@ -6,14 +6,18 @@ A threshold may stand alone, or carry
   against false alarms (``upper``); what lies between is ``undecided``;
 * ``concepts``: other values for inputs whose best fitting harmful concept is the named one;
 * ``temperature``: ``sigmoid((score - bias) / scale)`` is the probability of being unsafe (Platt,
-  "Probabilistic outputs for support vector machines", 1999; Guo et al., ICML 2017).
+  "Probabilistic outputs for support vector machines", 1999; Guo et al., ICML 2017);
+* ``scores``: how the scores that it was chosen on are distributed, so that an explanation can say
+  where an input lies among them.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from edgesafe.runtime.fields import Fields
 from edgesafe.runtime.verdict import ConceptScore
@@ -21,7 +25,9 @@ from edgesafe.runtime.verdict import ConceptScore
 __all__ = [
     "Band",
     "ConceptThreshold",
+    "QUANTILES",
     "Rate",
+    "Scores",
     "Temperature",
     "Threshold",
     "read_rate",
@@ -31,6 +37,9 @@ __all__ = [
 
 FAR = 1e3
 """No score, root distance or threshold is ever this large."""
+
+QUANTILES = 21
+"""Of each class of scores: 0, 5, ..., 100 %."""
 
 _MAX_CONCEPTS = 10_000
 
@@ -63,6 +72,32 @@ class Temperature:
         """Return the probability of a finite score, in 0..1."""
         # tanh does not overflow, whatever the score.
         return 0.5 * (1.0 + math.tanh((score - self.bias) / (2.0 * self.scale)))
+
+    @property
+    def formula(self) -> str:
+        """The same for a person."""
+        sign = "-" if self.bias >= 0 else "+"
+        return f"sigmoid((score {sign} {abs(self.bias):.4f}) / {self.scale:.4f})"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores that a threshold was chosen on: 0, 5, ..., 100 % quantiles of both classes.
+
+    Attributes:
+        safe: Of the safe cases, rising.
+        unsafe: Of the unsafe ones.
+    """
+
+    safe: tuple[float, ...]
+    unsafe: tuple[float, ...]
+
+    def share_below(self, score: float) -> tuple[float, float]:
+        """Return the shares of the safe and of the unsafe cases that score less, in 0..1.
+
+        Between two quantiles by linear interpolation.
+        """
+        return _share_below(self.safe, score), _share_below(self.unsafe, score)
 
 
 @dataclass(frozen=True)
@@ -102,6 +137,7 @@ class Threshold:
         temperature: From scores to probabilities; None where it was not fitted.
         concepts: Thresholds that hold in place of this one, by the name of the harmful concept
             that fits best.
+        scores: What it was chosen on; None where the package does not keep it.
     """
 
     value: float
@@ -116,6 +152,7 @@ class Threshold:
     band: Band | None = None
     temperature: Temperature | None = None
     concepts: Mapping[str, ConceptThreshold] = field(default_factory=dict)
+    scores: Scores | None = None
 
     def of(self, concepts: Sequence[ConceptScore]) -> ConceptThreshold | Threshold:
         """Return what holds for an input with these concepts, best fit first."""
@@ -152,6 +189,7 @@ def read_threshold(fields: Fields, low: float = 0.0) -> Threshold:
         band=own.band,
         temperature=_read_temperature(fields) if "temperature" in fields else None,
         concepts=_read_concepts(fields.fields("concepts"), low) if "concepts" in fields else {},
+        scores=_read_scores(fields.fields("scores"), low) if "scores" in fields else None,
     )
 
 
@@ -203,3 +241,23 @@ def _read_temperature(fields: Fields) -> Temperature:
     entry = fields.fields("temperature")
     entry.only("scale", "bias")
     return Temperature(entry.number("scale", 1e-6, 1e6), entry.number("bias", -1e6, 1e6))
+
+
+def _read_scores(fields: Fields, low: float) -> Scores:
+    fields.only("safe", "unsafe")
+    return Scores(_read_quantiles(fields, "safe", low), _read_quantiles(fields, "unsafe", low))
+
+
+def _read_quantiles(fields: Fields, name: str, low: float) -> tuple[float, ...]:
+    found = fields.numbers(name, low, FAR, count=QUANTILES)
+    if any(one > after for one, after in pairwise(found)):
+        raise fields.fail(name, "must rise: they are quantiles")
+    return tuple(found)
+
+
+def _share_below(quantiles: Sequence[float], score: float) -> float:
+    after = bisect_left(quantiles, score)
+    if after in (0, len(quantiles)):
+        return float(after > 0)
+    low, high = quantiles[after - 1], quantiles[after]
+    return (after - 1 + (score - low) / (high - low)) / (len(quantiles) - 1)

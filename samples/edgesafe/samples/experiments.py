@@ -33,6 +33,7 @@ from edgesafe.cli import run
 from edgesafe.runtime import lorentz
 from edgesafe.runtime.errors import DataError, EdgesafeError
 from edgesafe.runtime.files import atomic_write
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.train import engine
 from edgesafe.train.checkpoint import load_checkpoint
 from edgesafe.train.config import DataConfig, read_config
@@ -91,7 +92,7 @@ class Plan:
     "drawings and photos that npm and apt-get fetch]",
 )
 @click.option(
-    "--minutes", type=click.FloatRange(min=0.01), default=12.0, show_default=True,
+    "--minutes", type=FiniteRange(min=0.01), default=12.0, show_default=True,
     help="Limit of each of the four trainings.",
 )  # fmt: skip
 @click.option(

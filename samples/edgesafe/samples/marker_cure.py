@@ -28,6 +28,7 @@ from edgesafe.calib.render.photos import Photos
 from edgesafe.cli import run
 from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.runtime.files import atomic_write
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.samples.twin.board import board_json, linemod_board
 from edgesafe.samples.twin.measuring import audit_twin
 from edgesafe.samples.twin.part import TwinPart, read_part
@@ -110,7 +111,7 @@ class Scale:
     "--mesh", type=click.Path(path_type=Path), help="PLY in mm, z up. [default: a painted part]"
 )
 @click.option(
-    "--minutes", type=click.FloatRange(min=0.001), default=1.0, show_default=True,
+    "--minutes", type=FiniteRange(min=0.001), default=1.0, show_default=True,
     help="Processor time to train a biased network; erase-only takes 1.5 times, cured 6 times it.",
 )  # fmt: skip
 @click.option(

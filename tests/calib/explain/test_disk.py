@@ -59,7 +59,7 @@ def test_any_explanation_can_be_drawn(radius: float) -> None:
     verdict = Verdict.undecided("no_threshold", None, modality="text", package="p@1#0")
     point = lorentz.exp_map0(np.array([radius, 0.0]), 1.0)
     bank = ConceptBank((), np.empty((0, 2)), geometry)
-    drawing = draw_disk(explain(point, verdict, bank, {}), None)
+    drawing = draw_disk(explain(point, verdict, bank, {}))
     text = drawing.svg("x")
     ET.fromstring(text)
     assert "no threshold" in text and "no concept" in text and "nan" not in text

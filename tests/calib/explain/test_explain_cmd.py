@@ -143,3 +143,25 @@ def test_what_cannot_be_explained(
     assert "cannot be explained" in str(refused("", "--model", tiny_package))
     write_package(tmp_path / "flat", *flat_parts())
     assert "flat" in str(refused("a knife", "--model", tmp_path / "flat"))
+
+
+def test_a_calibrated_package_with_a_band(
+    tmp_path: Path, tiny_parts: Callable[..., Any], picture: Path
+) -> None:
+    fields, files = tiny_parts()
+    rising = [i / 10 for i in range(21)]
+    more = {"scores": {"safe": rising, "unsafe": rising}, "band": {"lower": 0.4, "upper": 1.9}}
+    fields["thresholds"]["image"] = {**fields["thresholds"]["image"], **more}
+    write_package(tmp_path / "p", fields, files)
+    out = tmp_path / "x.html"
+    found = told(picture, "--model", tmp_path / "p", "--no-parts", "--out", out)
+    assert (found["verdict"], found["reason"], found["band"]) == (
+        "undecided",
+        "in_band",
+        [0.4, 1.9],
+    )
+    among = found["calibration"]
+    assert among["safe_below"] == among["unsafe_below"] == pytest.approx(found["radius"] / 2)
+    text = out.read_text()
+    assert "where the package does not decide" in text and "was calibrated on" in text
+    assert told("a dog", "--model", tmp_path / "p", "--no-parts")["calibration"] is None

@@ -8,10 +8,13 @@ import math
 import numpy as np
 import pytest
 
+from edgesafe.calib.explain.disk import draw_disk
 from edgesafe.calib.explain.explanation import Caption, Explanation, explain
+from edgesafe.calib.explain.page import sentences
 from edgesafe.runtime import lorentz
 from edgesafe.runtime.concepts import Concept, ConceptBank
 from edgesafe.runtime.manifest import Bounds, Geometry
+from edgesafe.runtime.thresholds import QUANTILES, Scores, Threshold
 from edgesafe.runtime.verdict import Timings, Verdict, decide
 
 C = 1.0
@@ -107,3 +110,51 @@ def test_json() -> None:
     assert value["verdict"] == "unsafe" and value["captions_from"] == "entailing"
     assert value["concepts"][0]["direction_deg"] == pytest.approx(5)
     assert value["path"][0]["text"] == "[root]" and "angle" not in value["path"][0]
+
+
+def calibrated(scores: Scores | None) -> Explanation:
+    threshold = Threshold(0.7, (0.6, 0.8), 0.95, 320, None, None, "r", "0" * 64, scores=scores)
+    return explain(polar(1.5, 0), verdict(1.5), BANK, BOUNDS, threshold=threshold)
+
+
+def test_the_radius_among_the_calibration_data() -> None:
+    levels = [i / (QUANTILES - 1) for i in range(QUANTILES)]
+    scores = Scores(tuple(1.6 * i for i in levels), tuple(1.4 + i for i in levels))
+    found = calibrated(scores)
+    plain = found.to_json()["calibration"]
+    assert plain["safe_below"] == pytest.approx(1.5 / 1.6, abs=1e-9) and plain["n"] == 320
+    assert plain["unsafe_below"] == pytest.approx(0.1)
+    told = "farther out than 94 % of the safe and 10 % of the unsafe pictures."
+    assert told in " ".join(sentences(found))
+    with_ticks, without = (draw_disk(one).svg("x") for one in (found, calibrated(None)))
+    assert "calibration data" in with_ticks and "calibration data" not in without
+    assert with_ticks.count("<path") > without.count("<path") + 20
+
+
+def test_without_quantiles_nothing_is_said_of_the_calibration() -> None:
+    for found in (explained(), calibrated(None)):
+        assert found.to_json()["calibration"] is None
+        assert "alibration" not in " ".join(sentences(found))
+
+
+@pytest.mark.parametrize(
+    ("band", "told"),
+    [
+        ((0.3, 1.8), "in the band from 0.300 to 1.800, where the package does not decide."),
+        ((0.3, 0.9), "beyond the band from 0.300 to 0.900 in which the package"),
+        ((1.6, 1.8), "nearer than the band from 1.600 to 1.800 in which the package"),
+    ],
+)
+def test_a_band_is_told_and_drawn(band: tuple[float, float], told: str) -> None:
+    decision = decide(1.5, band[0], band)
+    reason = "in_band" if decision == "undecided" else None
+    seen = Verdict(
+        decision, 1.5, 1.5, band[0], (), reason, None, "image", Timings(), "p@1#0", band=band
+    )
+    found = explain(polar(1.5, 0), seen, BANK, BOUNDS)
+    text = " ".join(sentences(found))
+    assert told in text and "threshold" not in text
+    assert found.to_json()["band"] == list(band)
+    drawn = draw_disk(found).svg("x")
+    assert f"undecided from {band[0]:.3f} to {band[1]:.3f}" in drawn
+    assert "undecided up to here" in drawn

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from edgesafe.calib.retrieval.entries import read_entries
 from edgesafe.calib.retrieval.index import Index
 from edgesafe.calib.retrieval.index_cmd import index
 from edgesafe.runtime.errors import EdgesafeError
@@ -99,7 +100,7 @@ def test_a_missing_source_is_an_error_after_the_rest(
 def test_nothing_at_all(tmp_path: Path, tiny_package: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     error = refused(tmp_path / "bad.png", "--out", tmp_path / "idx", "--model", tiny_package)
-    assert "is empty" in str(error)
+    assert "nothing of what was named could be indexed" in str(error)
 
 
 def test_adding(indexed: Path, pictures: Path, colour_png: Callable[..., bytes]) -> None:
@@ -157,3 +158,33 @@ def test_commits_on_the_way_make_one_index(
     out = tmp_path / "idx"
     assert call(pictures, "--out", out, "--model", tiny_package, "--commit", commit).exit_code == 0
     assert len(items(out)) == 5
+
+
+def test_a_first_build_of_nothing_leaves_nothing(tmp_path: Path, tiny_package: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "a" / "b" / "ix", tmp_path / "there"):
+        for source in ("empty", "none"):
+            error = refused(tmp_path / source, "--out", out, "--model", tiny_package)
+            assert str(error).startswith("nothing of what was named could be indexed")
+            assert error.exit_status == 3
+            assert sorted(one.name for one in tmp_path.iterdir()) == ["empty", "there"]
+            assert not list((tmp_path / "there").iterdir())
+    result = call(tmp_path / "empty", "--out", tmp_path / "ix", "--model", tiny_package, "--json")
+    assert json.loads(result.stdout)["items"] == 0 and not (tmp_path / "ix").exists()
+
+
+def test_a_broken_first_build_keeps_what_it_has(
+    tmp_path: Path, pictures: Path, tiny_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(sources: object, lines: object) -> Iterator[Any]:
+        yield from read_entries([str(pictures)], [])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgesafe.calib.retrieval.index_cmd.read_entries", broken)
+    out = tmp_path / "ix"
+    wish = ("x", "--out", out, "--model", tiny_package)
+    assert call(*wish, "--commit", 100).exit_code == 1 and not out.exists()
+    monkeypatch.setattr("edgesafe.calib.retrieval.index_cmd._AHEAD", 1)
+    assert call(*wish, "--commit", 1).exit_code == 1
+    assert len(Index.open(out, verify=True)) >= 1

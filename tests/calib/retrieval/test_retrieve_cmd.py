@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edgesafe.calib.retrieval.embed import Embedder
+from edgesafe.calib.retrieval.index import create_index
 from edgesafe.calib.retrieval.index_cmd import index
 from edgesafe.calib.retrieval.retrieve_cmd import retrieve
 from edgesafe.runtime.errors import EdgesafeError
@@ -178,3 +180,12 @@ def test_flat_packages_have_no_root(tmp_path: Path, pictures: Path, flat_parts: 
     assert found["results"][0]["distance"] == pytest.approx(0, abs=1e-6)
     error = refused(pictures / "red.png", "--index", tmp_path / "i", "--policy", "redirect")
     assert "no radius" in str(error) and error.exit_status == 2
+
+
+def test_an_empty_index_says_how_to_mend_it(tmp_path: Path, tiny_package: Path) -> None:
+    embedder = Embedder.load(tiny_package, backend="cpu")
+    create_index(tmp_path / "ix", embedder.space, embedder.origin)
+    for policy in ("redirect", "original"):
+        error = refused("a knife", "--index", tmp_path / "ix", "--policy", policy)
+        assert f"edgesafe index SOURCE --out {tmp_path / 'ix'} --add" in str(error)
+        assert error.exit_status == 3

@@ -17,7 +17,7 @@ from torch import Tensor
 from edgesafe.runtime.errors import CheckpointError, SourceError, UsageError
 from edgesafe.train.checkpoint import load_checkpoint
 from edgesafe.train.importing.commands import hysac as command
-from edgesafe.train.importing.hysac import import_hysac
+from edgesafe.train.importing.hysac import import_hysac, read_bounds
 from edgesafe.train.importing.source import Source, locate
 from edgesafe.train.model import HyperbolicDualEncoder
 
@@ -231,3 +231,24 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [("aimagelab/HySAC", ["a", "b"])]
     with pytest.raises(SourceError, match=r"cannot be fetched .*\(no network\)"):
         locate("nobody/here", ())
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"avg": float("nan")}, "NaN is not a JSON number"),
+        ({"avg": -1.0}, "S: avg must be a finite number"),
+        ({"avg": "far"}, "S: avg must be a number"),
+        ({"low_05": 0.9}, "S: low_05 is above up_95"),
+    ],
+)
+def test_bounds_that_are_none_are_no_package(
+    tmp_path: Path, changed: dict[str, object], told: str
+) -> None:
+    shell = {"avg": 0.5, "low_05": 0.4, "up_95": 0.6}
+    table = {**dict.fromkeys("SVUG", shell), "S": {**shell, **changed}}
+    (tmp_path / "hysac_bounds.json").write_text(json.dumps(table))
+    with pytest.raises(CheckpointError, match=told) as error:
+        read_bounds(tmp_path / "hysac_bounds.json")
+    assert "Fetch the release's hysac_bounds.json again" in str(error.value)
+    assert "package" not in str(error.value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,7 +71,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     refused("none.pth", "cannot be read")
     refused("none.safetensors", "cannot be read")
     (tmp_path / "w.pth").write_bytes(b"no pickle")
-    refused("w.pth", "is refused")
+    refused("w.pth", "is refused: it cannot be read as tensors .*Fetch it again")
     (tmp_path / "w.safetensors").write_bytes(b"\xff" * 20)
     refused("w.safetensors", "is broken")
     torch.save([torch.ones(2)], tmp_path / "list.pt")
@@ -134,3 +136,48 @@ def test_a_file_that_is_no_pickle_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "model.pth").write_bytes(b"junk" * 100)
     with pytest.raises(CheckpointError, match=r"cannot be read as tensors \([A-Za-z]"):
         read_weights(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_code_in_any_form_is_named_in_our_words(
+    tmp_path: Path, legacy: bool, protocol: int
+) -> None:
+    path, marker = tmp_path / "boom.pth", tmp_path / "marker"
+    content = {"a": Boom(marker), "b": SimpleNamespace(a=1), "c": Boom(marker)}
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(CheckpointError) as error:
+            read_weights(path)
+    assert not seen and not marker.exists()
+    said = str(error.value)
+    assert "it asks for io.open, types.SimpleNamespace" in said
+    assert "weights_only" not in said and "torch.load" not in said and "PyTorch 2" not in said
+
+
+def test_a_plain_pickle_with_code_is_named(tmp_path: Path) -> None:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        path = tmp_path / f"{protocol}.bin"
+        path.write_bytes(pickle.dumps([Boom(tmp_path / "m"), Boom(tmp_path / "n")], protocol))
+        with pytest.raises(CheckpointError, match=r"it asks for (io|_io)\.open\)"):
+            read_weights(path)
+    assert not (tmp_path / "m").exists()
+
+
+def test_tensors_in_a_newer_pickle(tmp_path: Path) -> None:
+    torch.save(GOOD, tmp_path / "w.pth", pickle_protocol=4)
+    with pytest.raises(CheckpointError, match="pickle of protocol 4, .* as safetensors"):
+        read_weights(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.6, 0.9, 0.99])
+def test_half_a_file_is_broken(tmp_path: Path, legacy: bool, share: float) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.rand(500)}, path, _use_new_zipfile_serialization=not legacy)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(CheckpointError, match="is broken: .* Fetch it again") as error:
+        read_weights(path)
+    assert "code" not in str(error.value)

@@ -50,7 +50,8 @@ _OPTIONS = (
     click.option(
         "--init",
         type=click.Path(path_type=Path),
-        help="Checkpoint to start from, instead of the pretrained towers.",
+        help="Checkpoint to start from, instead of the pretrained towers; its architecture is that "
+        "of a configuration that names none.",
     ),
     click.option("--resume", is_flag=True, help="Go on where the run that wrote --out stopped."),
     click.option("--skip-bad", is_flag=True, help="Leave bad records out instead of refusing."),
@@ -122,8 +123,11 @@ def _train(
     from torch import distributed as dist
 
     from edgesafe.train import engine
+    from edgesafe.train.checkpoint import read_info
 
-    config = _with_templates(load_config(config_file, method), safe_images, unsafe_images)
+    start = read_info(init).architecture if init is not None else None
+    config = load_config(config_file, method, start)
+    config = _with_templates(config, safe_images, unsafe_images)
     result = engine.train(
         config,
         data,

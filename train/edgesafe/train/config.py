@@ -298,7 +298,12 @@ class RunConfig:
             "train.selection",
             f"must be recall_sum or loss: {self.method} has no distance from a root",
         )
-        require("name" in self.architecture, "architecture.name", "is missing")
+        require(
+            "name" in self.architecture,
+            "architecture.name",
+            'is missing: write name = "edge" or name = "open_clip:ViT-B-32" under [architecture], '
+            "or start from a checkpoint with --init",
+        )
 
     @property
     def plan(self) -> TrainingPlan:
@@ -329,12 +334,18 @@ def read_config(data: Mapping[str, Any], where: str = "configuration") -> RunCon
         raise UsageError(f"{where}: {error}") from None
 
 
-def load_config(path: Path | str, method: str | None = None) -> RunConfig:
+def load_config(
+    path: Path | str,
+    method: str | None = None,
+    architecture: Mapping[str, Any] | None = None,
+) -> RunConfig:
     """Reads a ``.toml`` or ``.json`` file.
 
     Args:
         path: The file.
         method: What the file must be for; it is also what a file that names no method is for.
+        architecture: Of the checkpoint that the run starts from; it is also that of a file that
+            names none.
 
     Raises:
         UsageError: The file is missing, is not of its format, or holds a bad key.
@@ -345,6 +356,9 @@ def load_config(path: Path | str, method: str | None = None) -> RunConfig:
             f"{path} is for the method {data['method']!r}: run `edgesafe train {data['method']}`, "
             f"or name a configuration of {method}."
         )
+    own = data.get("architecture", {})
+    if architecture is not None and isinstance(own, Mapping) and "name" not in own:
+        data["architecture"] = {**architecture, **own}
     return read_config(data, str(path))
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from edgesafe.calib.explain.drawing import Drawing
 from edgesafe.calib.explain.explanation import ConceptView, Explanation, Met, Standing
-from edgesafe.runtime.manifest import Threshold
 
 __all__ = ["COLOURS", "draw_disk"]
 
@@ -53,26 +52,27 @@ class _Scale:
         return self.arc(radius, 0.0, 2 * math.pi)[:-1]
 
 
-def draw_disk(explanation: Explanation, threshold: Threshold | None) -> Drawing:
+def draw_disk(explanation: Explanation) -> Drawing:
     """Draw an explanation."""
     drawing = Drawing(_WIDTH, _HEIGHT)
     e = explanation
     shown = e.concepts[:_CONCEPTS]
     radii = [e.radius, *(c.radius for c in shown), *(m.radius for m in e.path)]
-    radii += [s.up_95 for s in _own(e)] + ([threshold.value] if threshold else [])
+    radii += [s.up_95 for s in _own(e)] + _limits(e)
     scale = _Scale(1.06 * max([*radii, 1e-6]))
     drawing.shape(scale.ring(scale.largest), fill="#f6f7f9", stroke=COLOURS["line"])
-    _shells(drawing, scale, e, threshold)
+    _calibration(drawing, scale, e)  # first: what is written over it stays legible
+    _shells(drawing, scale, e)
     _cones(drawing, scale, e)
-    _path(drawing, scale, e, threshold)
+    _path(drawing, scale, e)
     _concepts(drawing, scale, e, shown)
     _captions(drawing, scale, e, shown)
     _input(drawing, scale, e)
-    _column(drawing, e, threshold)
+    _column(drawing, e)
     return drawing
 
 
-def _shells(drawing: Drawing, scale: _Scale, e: Explanation, threshold: Threshold | None) -> None:
+def _shells(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
     for shell in _own(e):
         colour = COLOURS[shell.name.partition("_")[0]]
         outer, inner = scale.ring(shell.up_95), scale.ring(shell.low_05)
@@ -84,13 +84,32 @@ def _shells(drawing: Drawing, scale: _Scale, e: Explanation, threshold: Threshol
         x, y = scale.place(shell.avg, math.pi + (0.5 if kind == "safe" else -0.5))
         name = f"{kind}, mean"
         drawing.words(x, y, name, size=12, colour=colour, anchor="middle", halo=True)
-    if threshold:
-        ring = scale.ring(threshold.value)
-        drawing.shape(ring, stroke=COLOURS["ink"], width=1.6, dash=(6, 4))
-        x, y = scale.place(threshold.value, math.pi)
-        drawing.words(x, y + 15, "threshold", size=12, anchor="middle", halo=True)
+    limits = _limits(e)
+    for limit in limits:
+        drawing.shape(scale.ring(limit), stroke=COLOURS["ink"], width=1.6, dash=(6, 4))
+    if limits:
+        x, y = scale.place(limits[-1], math.pi)
+        name = "undecided up to here" if len(limits) > 1 else "threshold"
+        drawing.words(x, y + 15, name, size=12, anchor="middle", halo=True)
     drawing.words(_CENTRE[0] + 9, _CENTRE[1] + 15, "root", size=12, colour=COLOURS["soft"])
     drawing.shape(_dot(_CENTRE, 4), fill=COLOURS["ink"])
+
+
+def _calibration(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
+    """Ticks below the root: quantiles of the cases that the threshold was chosen on."""
+    if not e.calibration:
+        return
+    scores = e.calibration.scores
+    for kind, quantiles, angle in (
+        ("safe", scores.safe, math.pi + 0.2),
+        ("unsafe", scores.unsafe, math.pi - 0.2),
+    ):
+        for radius in quantiles:
+            # Those beyond the rim would pile up on it.
+            if radius <= scale.largest:
+                x, y = scale.place(radius, angle)
+                ends = [(x - 7, y), (x + 7, y)]
+                drawing.shape(ends, stroke=COLOURS[kind], width=1.4, closed=False)
 
 
 def _cones(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
@@ -140,18 +159,18 @@ def _cone_edge(
             return
 
 
-def _path(drawing: Drawing, scale: _Scale, e: Explanation, threshold: Threshold | None) -> None:
-    limit = threshold.value if threshold else e.radius
-    turn = min(limit, e.radius)
-    drawing.shape(
-        [scale.place(0, 0), scale.place(turn, 0)],
-        stroke=COLOURS["safe"], width=4, closed=False,
-    )  # fmt: skip
-    if e.radius > turn:
-        drawing.shape(
-            [scale.place(turn, 0), scale.place(e.radius, 0)],
-            stroke=COLOURS["unsafe"], width=4, closed=False,
-        )  # fmt: skip
+def _path(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
+    limits = _limits(e)
+    colours = ["safe", "undecided", "unsafe"] if len(limits) > 1 else ["safe", "unsafe"]
+    start = 0.0
+    for limit, kind in zip([*limits, math.inf], colours, strict=False):
+        end = min(limit, e.radius)
+        if end > start or kind == "safe":
+            drawing.shape(
+                [scale.place(start, 0), scale.place(end, 0)],
+                stroke=COLOURS[kind], width=4, closed=False,
+            )  # fmt: skip
+        start = end
 
 
 def _captions(
@@ -217,14 +236,16 @@ def _input(drawing: Drawing, scale: _Scale, e: Explanation) -> None:
     drawing.words(x + 15, y + 5, f"{e.radius:.3f}", size=15, colour=colour, bold=True, halo=True)
 
 
-def _column(drawing: Drawing, e: Explanation, threshold: Threshold | None) -> None:
+def _column(drawing: Drawing, e: Explanation) -> None:
     """What the signs mean, with the numbers."""
     v = e.verdict
     y = 52.0
     drawing.words(_COLUMN, y, v.decision, size=30, colour=COLOURS[v.decision], bold=True)
     y += 30
-    limit = f", threshold {threshold.value:.3f}" if threshold else ", no threshold"
-    drawing.words(_COLUMN, y, f"{v.modality}, radius {e.radius:.3f}{limit}", size=15)
+    limit = f"threshold {v.threshold:.3f}" if v.threshold is not None else "no threshold"
+    if v.band:
+        limit = f"undecided from {v.band[0]:.3f} to {v.band[1]:.3f}"
+    drawing.words(_COLUMN, y, f"{v.modality}, radius {e.radius:.3f}, {limit}", size=15)
     y += 44
     drawing.words(_COLUMN, y, "On the way from the root, from radius", size=15, bold=True)
     for number, met in enumerate(_met(e), 1):
@@ -258,6 +279,13 @@ def _column(drawing: Drawing, e: Explanation, threshold: Threshold | None) -> No
         name = shell.name.replace("_", " ")
         text = f"{name}: {shell.low_05:.3f} to {shell.up_95:.3f}, mean {shell.avg:.3f}"
         drawing.words(_COLUMN + 28, y, text)
+    if e.calibration:
+        y += 26
+        for i, kind in enumerate(("safe", "unsafe")):
+            ends = [(_COLUMN + 2, y - 8 + 6 * i), (_COLUMN + 16, y - 8 + 6 * i)]
+            drawing.shape(ends, stroke=COLOURS[kind], width=1.4, closed=False)
+        text = "5 % of the calibration data of a class, from tick to tick"
+        drawing.words(_COLUMN + 28, y, text)
     y = _HEIGHT - 58
     for line in (
         "Distance from the middle is the radius.",
@@ -266,6 +294,14 @@ def _column(drawing: Drawing, e: Explanation, threshold: Threshold | None) -> No
     ):
         drawing.words(_COLUMN, y, line, size=12, colour=COLOURS["soft"])
         y += 18
+
+
+def _limits(e: Explanation) -> list[float]:
+    """The radii at which the verdict changes: both ends of the band, or the threshold."""
+    v = e.verdict
+    if v.band:
+        return list(v.band)
+    return [] if v.threshold is None else [v.threshold]
 
 
 def _own(e: Explanation) -> list[Standing]:

@@ -80,11 +80,15 @@ def explain(
 ) -> None:
     """Say why a picture or text is judged as it is, and draw it.
 
-    Told are its radius among the data that the package was made on, the captions on the way to it
-    from the root, and the concepts whose entailment cones hold it, with the angles.
+    Told are its radius among the data that the package was made and calibrated on, the captions on
+    the way to it from the root, and the concepts whose entailment cones hold it, with the angles.
     """
     if out is not None and out.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--out {out}: name a file that ends in {', '.join(_SUFFIXES)}")
+    from edgesafe.runtime.files import atomic_write, check_writable
+
+    if out is not None:
+        check_writable(out, "--out")
     if kind is None:
         kind = "image" if os.path.lexists(target) else "text"
         if kind == "text" and target.lower().endswith(_PICTURES) and " " not in target:
@@ -93,7 +97,6 @@ def explain(
                 "words"
             )
     from edgesafe.calib.retrieval.embed import Embedder
-    from edgesafe.runtime.files import atomic_write
 
     embedder = Embedder.load(model, backend=backend, threads=threads)
     if embedder.space.curvature is None:
@@ -144,6 +147,7 @@ def _explain(
         embedder.bank,
         embedder.manifest.bounds,
         _captions(embedder, captions) if captions else (),
+        embedder.manifest.thresholds.get(found.verdict.modality),
     )
     return Shown(
         name=os.path.basename(target) if kind == "image" else target,
@@ -190,7 +194,7 @@ def _encoded(shown: Shown, suffix: str, text: str) -> bytes:
     if suffix == ".html":
         return page(shown).encode()
     e = shown.explanation
-    disk = draw_disk(e, shown.manifest.thresholds.get(e.verdict.modality))
+    disk = draw_disk(e)
     if suffix == ".svg":
         return disk.svg(" ".join(sentences(e))).encode()
     stream = io.BytesIO()

@@ -9,7 +9,8 @@ safe, far out what is specific and unsafe. Three things make that visible:
   contains the input take part, as they alone entail it; where there is none, all do.
 * **the cones**: of each concept, the exterior angle under which it sees the input, and the half
   aperture of its cone (MERU, equations 10 and 12).
-* **the standing**: where the radius lies among those of the classes that the package was made on.
+* **the standing**: where the radius lies among those of the classes that the package was made on,
+  and of the cases that its threshold was chosen on.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 
 from edgesafe.runtime import lorentz
 from edgesafe.runtime.concepts import ConceptBank
-from edgesafe.runtime.manifest import Bounds
+from edgesafe.runtime.manifest import Bounds, Threshold
+from edgesafe.runtime.thresholds import Scores
 from edgesafe.runtime.verdict import Verdict
 
-__all__ = ["Caption", "ConceptView", "Explanation", "Met", "Standing", "explain"]
+__all__ = ["Calibration", "Caption", "ConceptView", "Explanation", "Met", "Standing", "explain"]
 
 Array: TypeAlias = NDArray[np.float64]
 Place: TypeAlias = Literal["below", "within", "above"]
@@ -115,6 +117,23 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """The radius among the cases that the threshold was chosen on.
+
+    Attributes:
+        safe_below: Share of the safe cases that lie nearer to the root, 0..1.
+        unsafe_below: The same of the unsafe ones.
+        n: Cases, both classes together.
+        scores: Quantiles of their radii.
+    """
+
+    safe_below: float
+    unsafe_below: float
+    n: int
+    scores: Scores
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Everything that is drawn and told.
 
@@ -128,6 +147,7 @@ class Explanation:
         concepts: Best fit first.
         nearest: Captions nearest to the input itself, with their distances.
         standing: Per class, of its own modality first.
+        calibration: None where the package does not keep what its threshold was chosen on.
     """
 
     verdict: Verdict
@@ -139,6 +159,7 @@ class Explanation:
     concepts: tuple[ConceptView, ...]
     nearest: tuple[Met, ...]
     standing: tuple[Standing, ...]
+    calibration: Calibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as JSON holds it, angles in degrees."""
@@ -149,10 +170,12 @@ class Explanation:
             "score": verdict.score,
             "radius": self.radius,
             "threshold": verdict.threshold,
+            "band": list(verdict.band) if verdict.band else None,
             "probability": verdict.probability,
             "reason": verdict.reason,
             "package": verdict.package,
             "standing": [asdict(one) for one in self.standing],
+            "calibration": asdict(self.calibration) if self.calibration else None,
             "captions_from": "entailing" if self.entailed else "all",
             "captions": self.pool,
             "path": [_degrees(met) for met in self.path],
@@ -167,6 +190,7 @@ def explain(
     bank: ConceptBank,
     bounds: Mapping[str, Bounds],
     captions: Sequence[Caption] = (),
+    threshold: Threshold | None = None,
 ) -> Explanation:
     """Explain one input.
 
@@ -176,6 +200,7 @@ def explain(
         bank: Of the package, hyperbolic.
         bounds: Of the package.
         captions: The pool of the path; without them the concepts are.
+        threshold: Of the package for this modality.
     """
     c, k = bank.geometry.curvature, bank.geometry.min_radius
     pool = list(captions) or [
@@ -210,6 +235,7 @@ def explain(
         ),
         nearest=tuple(_met(pool[i], point, radius, radius, distances[i], c, k) for i in nearest),
         standing=_standing(radius, verdict.modality, bounds),
+        calibration=_calibration(radius, threshold),
     )
 
 
@@ -283,6 +309,14 @@ def _standing(radius: float, modality: str, bounds: Mapping[str, Bounds]) -> tup
             place = "above"
         found.append(Standing(name, shell.low_05, shell.avg, shell.up_95, place))
     return tuple(found)
+
+
+def _calibration(radius: float, threshold: Threshold | None) -> Calibration | None:
+    # In a hyperbolic package the score is the radius.
+    if threshold is None or threshold.scores is None:
+        return None
+    safe, unsafe = threshold.scores.share_below(radius)
+    return Calibration(safe, unsafe, threshold.n, threshold.scores)
 
 
 def _degrees(value: Met | ConceptView) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def page(shown: Shown) -> str:
     """Return the page."""
     e, v = shown.explanation, shown.explanation.verdict
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    disk = draw_disk(e, shown.manifest.thresholds.get(v.modality))
+    disk = draw_disk(e)
     told = " ".join(sentences(e))
     what = "picture" if v.modality == "image" else "text"
     return f"""<!doctype html>
@@ -79,6 +79,7 @@ def page(shown: Shown) -> str:
 {_concepts(e)}
 {_nearest(e)}
 {_standing(e)}
+{_calibration(e)}
 <footer>Package <code>{escape(v.package)}</code>, weights under
 {escape(shown.manifest.weights.licence)}. The picture is true to the distance from the root and to
 the angle from the input; root, input and one concept are an exact drawing of the plane through the
@@ -95,6 +96,8 @@ def sentences(e: Explanation) -> Iterator[str]:
     what = "picture" if v.modality == "image" else "text"
     if v.threshold is None:
         yield f"The {what} lies {e.radius:.3f} from the root; the package has no threshold."
+    elif v.band:
+        yield _banded(e, what, *v.band)
     else:
         side = "beyond" if e.radius > v.threshold else "within"
         yield (
@@ -104,6 +107,12 @@ def sentences(e: Explanation) -> Iterator[str]:
     own = [one for one in e.standing if one.name.endswith(v.modality)]
     if own:
         yield f"That is {' and '.join(_place(one) for one in own)}."
+    if e.calibration:
+        safe, unsafe = e.calibration.safe_below, e.calibration.unsafe_below
+        yield (
+            f"Among the calibration data it lies farther out than {100 * safe:.0f} % of the safe "
+            f"and {100 * unsafe:.0f} % of the unsafe {what}s."
+        )
     met = [one for one in e.path if one.radius > 0]
     if met:
         names = ", then ".join(f"“{one.text}”" for one in met[:4])
@@ -117,6 +126,15 @@ def sentences(e: Explanation) -> Iterator[str]:
             yield f"It is in the cones of the {kind} concepts {names}{more}."
     if e.concepts and not harmful and not harmless:
         yield "It is in the cone of no concept."
+
+
+def _banded(e: Explanation, what: str, lower: float, upper: float) -> str:
+    start = f"The {what} lies {e.radius:.3f} from the root, "
+    band = f"the band from {lower:.3f} to {upper:.3f}"
+    if e.verdict.decision == "undecided":
+        return f"{start}in {band}, where the package does not decide."
+    side = "beyond" if e.radius > upper else "nearer than"
+    return f"{start}{side} {band} in which the package does not decide."
 
 
 def _place(one: Standing) -> str:
@@ -263,6 +281,24 @@ def _standing(e: Explanation) -> str:
     return f"""<h2>Its radius, {e.radius:.3f}, among the data the package was made on</h2>
 <div class="scroll"><table><thead><tr><th>Class</th><th class="num">5 %</th>
 <th class="num">Mean</th><th class="num">95 %</th><th>The input is</th></tr></thead>
+<tbody>{rows}</tbody></table></div>"""
+
+
+def _calibration(e: Explanation) -> str:
+    if not e.calibration:
+        return ""
+    rows = "".join(
+        f'<tr><td class="{name}">{name}</td><td class="num">{100 * share:.0f} %</td>'
+        f'<td class="num">{100 - 100 * share:.0f} %</td></tr>'
+        for name, share in (
+            ("safe", e.calibration.safe_below),
+            ("unsafe", e.calibration.unsafe_below),
+        )
+    )
+    return f"""<h2>Its radius among the data the package was calibrated on</h2>
+<p class="soft">The {e.calibration.n} cases that the threshold was chosen on.</p>
+<div class="scroll"><table><thead><tr><th>Cases</th><th class="num">Nearer to the root</th>
+<th class="num">Farther out</th></tr></thead>
 <tbody>{rows}</tbody></table></div>"""
 
 

@@ -14,6 +14,7 @@ import click
 from edgesafe.calib.markers.options import board_option, frame_options, open_frames, say
 from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ __all__ = ["audit"]
     help="Where a package looks: at the true boxes, or where it detects the objects.",
 )
 @click.option("--objects", metavar="ID,ID...", help="Only these objects. [default: all known]")
-@click.option("--min-visib", type=click.FloatRange(0, 1), default=0.1, show_default=True)
+@click.option("--min-visib", type=FiniteRange(0, 1), default=0.1, show_default=True)
 @frame_options
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -123,8 +124,11 @@ def audit(
     from edgesafe.calib.markers.audit import audit_sets
     from edgesafe.calib.markers.audit_report import audit_report, write_audit
     from edgesafe.calib.markers.saliency_maps import read_maps, score_maps
+    from edgesafe.runtime.files import check_writable
 
     page = out if out.suffix.lower() in (".html", ".htm") else out / "report.html"
+    for written in (page, page.with_suffix(".json")):
+        check_writable(written, "--out", make_folder=True)
     networks = _networks(models, results, roi, backend, threads)
     table = _pair(two_by_two, networks)
     wanted = _numbers(objects)

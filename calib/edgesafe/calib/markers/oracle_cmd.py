@@ -18,6 +18,7 @@ from edgesafe.calib.markers.options import (
     show_progress,
 )
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _SHOWN = 6
 @frame_options
 @click.option(
     "--alarm",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=0.05,
     show_default=True,
     help="Median ADD over the diameter under which an object counts as leaking.",

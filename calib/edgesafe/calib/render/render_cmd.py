@@ -9,6 +9,8 @@ from typing import Literal
 
 import click
 
+from edgesafe.runtime.finite_range import FiniteRange
+
 __all__ = ["render"]
 
 
@@ -29,7 +31,7 @@ __all__ = ["render"]
 )
 @click.option(
     "--scale",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=1.0,
     help="From the unit of the meshes to millimetres; metres: 1000.",
 )
@@ -54,7 +56,7 @@ __all__ = ["render"]
 @click.option(
     "--distance",
     nargs=2,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="MIN MAX",
     help="Depths of the parts, mm. [default: 2.5 to 8 times the largest part]",
 )
@@ -63,15 +65,15 @@ __all__ = ["render"]
     metavar="MIN MAX", help="Parts in a frame.",
 )  # fmt: skip
 @click.option(
-    "--upright", type=click.FloatRange(0, 1), default=0.7, show_default=True,
+    "--upright", type=FiniteRange(0, 1), default=0.7, show_default=True,
     help="Share of parts with +z up, seen from above; the others are turned anyhow.",
 )  # fmt: skip
 @click.option(
-    "--table", type=click.FloatRange(0, 1), default=0.6, show_default=True,
+    "--table", type=FiniteRange(0, 1), default=0.6, show_default=True,
     help="Share of frames in which the parts stand on a table.",
 )  # fmt: skip
 @click.option(
-    "--board-share", type=click.FloatRange(0, 1), default=0.35, show_default=True,
+    "--board-share", type=FiniteRange(0, 1), default=0.35, show_default=True,
     help="Share of the tables with the board.",
 )  # fmt: skip
 @click.option(

@@ -242,7 +242,10 @@ def _limit(
             )
         values[name] = float(getattr(bounds[name], quantile))
     if not values:
-        raise UsageError(f"{index.path} holds nothing of what is looked for")
+        raise UsageError(
+            f"{index.path} holds nothing of what is looked for: add to it with "
+            f"`edgesafe index SOURCE --out {index.path} --add`"
+        )
     # Among several classes the safest counts.
     name = min(values, key=lambda key: values[key])
     tau = limit(values[name], c, question.traversal)

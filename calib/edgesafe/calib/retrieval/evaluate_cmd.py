@@ -85,8 +85,10 @@ def retrieval(
     from edgesafe.calib.retrieval.embed import Embedder
     from edgesafe.calib.retrieval.protocol import evaluate
     from edgesafe.runtime.errors import DataError, UsageError
-    from edgesafe.runtime.files import atomic_write
+    from edgesafe.runtime.files import atomic_write, check_writable
 
+    if out is not None:
+        check_writable(out, "--out")
     file = find_file(data, "test")
     parsed, bad = read_records(file)
     embedder = Embedder.load(model, backend=backend, threads=threads)

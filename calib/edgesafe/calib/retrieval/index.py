@@ -47,7 +47,15 @@ from edgesafe.runtime.errors import DataError, PackageError, UsageError
 from edgesafe.runtime.fields import Fields, parse_json
 from edgesafe.runtime.files import atomic_write, canonical_json, sha256_hex
 
-__all__ = ["FORMAT", "Index", "IndexWriter", "Origin", "create_index", "open_writer"]
+__all__ = [
+    "FORMAT",
+    "Index",
+    "IndexWriter",
+    "Origin",
+    "create_index",
+    "new_writer",
+    "open_writer",
+]
 
 FORMAT = "edgesafe.index/1"
 
@@ -273,6 +281,11 @@ class IndexWriter:
         self._items: list[Item] = []
 
     @property
+    def rows(self) -> int:
+        """Items on disk, those that have been replaced counted too."""
+        return self._rows
+
+    @property
     def pending(self) -> int:
         """Items added since the last commit."""
         return len(self._items)
@@ -367,6 +380,31 @@ def open_writer(path: str | os.PathLike[str]) -> Iterator[IndexWriter]:
         writer = IndexWriter(folder, state)
         yield writer
         writer.commit()
+
+
+@contextmanager
+def new_writer(path: str | os.PathLike[str], space: Space, origin: Origin) -> Iterator[IndexWriter]:
+    """Make an index and open it for adding; if nothing gets in, nothing of it is left.
+
+    Raises:
+        UsageError: The folder holds something.
+        OSError: It cannot be made.
+    """
+    folder = Path(path)
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    create_index(folder, space, origin)
+    with open_writer(folder) as writer:
+        try:
+            yield writer
+            writer.commit()
+        finally:
+            if not writer.rows:
+                # The lock goes last: until then nobody else begins here.
+                (folder / _NAME).unlink()
+                (folder / _LOCK).unlink()
+                with suppress(OSError):  # somebody else has put something there
+                    for one in made:
+                        one.rmdir()
 
 
 def _contents(space: Space, points: Sequence[Floats], items: Sequence[Item]) -> dict[str, bytes]:

@@ -167,22 +167,25 @@ def index(
     SOURCE is missing or nothing could be indexed, or the model cannot be used.
     """
     from edgesafe.calib.retrieval.embed import Embedder, package_of_index
-    from edgesafe.calib.retrieval.index import Index, create_index, open_writer
+    from edgesafe.calib.retrieval.index import Index, new_writer, open_writer
 
     if add:
         package, warning = package_of_index(Index.open(out), str(model) if model else None)
         embedder = Embedder(package, backend=backend, threads=threads)
         if warning:
             _say(warning)
+        opened = open_writer(out)
     else:
         embedder = Embedder.load(model, backend=backend, threads=threads)
-        create_index(out, embedder.space, embedder.origin)
+        opened = new_writer(out, embedder.space, embedder.origin)
     lines = (os.fsdecode(line) for line in sys.stdin.buffer)
-    with open_writer(out) as writer:
+    with opened as writer:
         run = Indexing(embedder, writer, commit)
         for problem in run.run(read_entries(sources, lines)):
             _say(f"{problem.source}: not indexed: {problem.reason}: {problem.detail}")
-    total = len(Index.open(out))
+    # A first build that nothing got into has left no index.
+    kept = add or run.added > 0
+    total = len(Index.open(out)) if kept else 0
     report: dict[str, Any] = {
         "index": str(out),
         "package": embedder.manifest.identity,
@@ -193,14 +196,20 @@ def index(
         "verdicts": {name: run.verdicts[name] for name in ("safe", "unsafe", "undecided")},
         "not_indexed": [asdict(problem) for problem in run.problems],
     }
-    click.echo(json.dumps(report, allow_nan=False) if as_json else _summary(report))
+    if as_json:
+        click.echo(json.dumps(report, allow_nan=False))
+    elif kept:
+        click.echo(_summary(report))
     missing = [problem for problem in run.problems if problem.missing]
+    whole = "not everything" if total else "nothing of what was named"
     if missing:
-        raise SourceError(
-            f"not everything could be indexed: {missing[0].source}: {missing[0].detail}"
-        )
+        raise SourceError(f"{whole} could be indexed: {missing[0].source}: {missing[0].detail}")
     if not total:
-        raise SourceError(f"{out} is empty: nothing of what was named could be indexed")
+        state = f"{out} is still empty" if kept else f"there is no index {out}"
+        raise SourceError(
+            f"{whole} could be indexed, {state}: name pictures, folders that hold some, or lists "
+            "of texts"
+        )
 
 
 def _summary(report: dict[str, Any]) -> str:

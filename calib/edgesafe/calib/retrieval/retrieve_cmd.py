@@ -13,7 +13,7 @@ import click
 
 from edgesafe.calib.retrieval.traversal import FORMS, Form
 from edgesafe.calib.retrieval.vectors import ENGINES, Engine
-from edgesafe.runtime.errors import SourceError, UsageError
+from edgesafe.runtime.errors import DataError, SourceError, UsageError
 from edgesafe.runtime.output import printable
 from edgesafe.runtime.sessions import BACKENDS
 from edgesafe.runtime.verdict import Modality
@@ -124,6 +124,11 @@ def retrieve(
     from edgesafe.calib.retrieval.index import Index
 
     index = Index.open(index_path, verify=verify)
+    if not len(index):
+        raise DataError(
+            f"{index_path} is empty: add to it with "
+            f"`edgesafe index SOURCE --out {index_path} --add`"
+        )
     package, warning = package_of_index(index, model)
     if warning:
         _say(warning)

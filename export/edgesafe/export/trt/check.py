@@ -27,6 +27,7 @@ from edgesafe.export.trt.networks import read_any_package
 from edgesafe.export.trt.settings import SM_OPTIONAL, SMS, TrtOptions
 from edgesafe.export.trt.verify import BuildResult, Verified, check_verified, verify_network
 from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.finite_range import FiniteRange
 
 __all__ = ["check_packages", "main", "matrix"]
 
@@ -124,7 +125,7 @@ def _progress(stage: str) -> None:
 @click.option("--calib", type=click.Path(path_type=Path), multiple=True, help="As of the export.")
 @click.option("--precision", type=click.Choice(PRECISIONS), multiple=True, default=PRECISIONS)
 @click.option("--sm", type=click.Choice(_ALL), multiple=True, default=_ALL)
-@click.option("--keep", type=click.FloatRange(0, 1), default=0.0, show_default=True)
+@click.option("--keep", type=FiniteRange(0, 1), default=0.0, show_default=True)
 @click.option("--each", type=click.IntRange(0), help="Build for so many capabilities, in turn.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per network.")
 def main(

@@ -22,6 +22,8 @@ import numpy.typing as npt
 from edgesafe.runtime.backends.base import BACKENDS
 from edgesafe.runtime.camera import Camera as Device
 from edgesafe.runtime.errors import DataError, MissingExtraError, SourceError
+from edgesafe.runtime.files import check_writable
+from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.runtime.gate import Refused, decode_image, read_image_file
 from edgesafe.runtime.intake import elapsed
 from edgesafe.runtime.mesh import Mesh, read_ply
@@ -200,7 +202,7 @@ class _Run:
 )
 @click.option(
     "--roi-sd",
-    type=click.FloatRange(0.001, 0.5),
+    type=FiniteRange(0.001, 0.5),
     metavar="SHARE",
     help="The boxes of --roi are tight about the visible part: standard deviation of their edges, "
     "as a share of the longer side (0.01 for boxes drawn with care). Makes the depth much better. "
@@ -266,6 +268,8 @@ def pose(
     """
     if roi_sd is not None and not rois:
         raise click.UsageError("--roi-sd goes with --roi: name the boxes that it is about")
+    if csv_file is not None:
+        check_writable(csv_file, "--csv")
     camera = Camera.from_json(camera_file)
     overlays = Overlays(overlay) if overlay is not None else None
     # FFmpeg writes about every damaged frame; the lines say it better.

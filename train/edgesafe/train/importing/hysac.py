@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgesafe.runtime.errors import CheckpointError, EdgesafeError
+from edgesafe.runtime.errors import CheckpointError, PackageError
 from edgesafe.runtime.fields import parse_json
 from edgesafe.train.checkpoint import CheckpointInfo
 from edgesafe.train.importing.adapters import Merged, merge_adapters
@@ -125,13 +125,17 @@ def read_bounds(path: Path) -> dict[str, dict[str, float]]:
             entry = top.fields(theirs)
             found[ours] = {k: entry.number(k, 0.0, 1e3) for k in ("avg", "low_05", "up_95")}
             if found[ours]["low_05"] > found[ours]["up_95"]:
-                raise CheckpointError(f"{path}: {theirs}: low_05 is above up_95.")
+                raise entry.fail("low_05", "is above up_95")
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be read ({error.strerror or error}). Name it with --bounds."
         ) from error
-    except EdgesafeError as error:
-        raise CheckpointError(str(error)) from error
+    except PackageError as error:
+        # The readers of JSON are made for packages; this is a file of the release.
+        said = str(error).replace(": fetch or export the package again", "")
+        raise CheckpointError(
+            f"{said}. Fetch the release's {BOUNDS} again, or name another with --bounds."
+        ) from error
     return found
 
 

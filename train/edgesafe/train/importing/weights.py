@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,13 @@ import torch
 from torch import Tensor
 
 from edgesafe.runtime.errors import CheckpointError
+from edgesafe.train.importing.pickle_scan import scan_pickle
 
 __all__ = ["Weights", "read_weights"]
 
 _PICKLES = (".pth", ".pt", ".bin")
+_PROTOCOL = 2
+"""Of pickles: what torch writes, and the newest that its restricted unpickler knows."""
 _NESTED = ("model", "state_dict")
 """Keys under which training checkpoints keep the weights, beside optimiser and counters."""
 
@@ -87,32 +91,48 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # What it would warn of is refused a moment later, in our words.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise _unreadable(path, error) from error
     except Exception as error:  # an unpickler fails in a hundred ways
-        raise CheckpointError(
-            f"{path} is refused: {_reason(error)}. Only plain tensors are read, for anything else "
-            "in such a file is code that would run. Save its state dict as safetensors where you "
-            "trust it."
-        ) from error
+        raise _refusal(path, error) from error
     return _only_tensors(found, path)
 
 
-def _reason(error: Exception) -> str:
+def _refusal(path: Path, error: Exception) -> CheckpointError:
+    """Say why torch refused a file; its own words advise to load it all the same."""
     text = str(error)
+    scan = scan_pickle(path)
+    asked = [*scan.names, *re.findall(r"Unsupported global: GLOBAL (\S+)", text)]
     if "TorchScript" in text:
-        return "it is a TorchScript archive, which is a program"
-    for line in text.splitlines():
-        # torch names the offending class in the middle of an essay.
-        if "Unsupported global" in line or "GLOBAL" in line:
-            return (
-                "it holds more than tensors (" + line.strip().split(" was not an allowed")[0] + ")"
-            )
-    # Of a file that is no pickle at all, torch may say nothing but a number.
-    said = next(iter(text.splitlines()), "")
-    told = said if re.search("[a-z]", said) else type(error).__name__
-    return f"it cannot be read as tensors ({told})"
+        reason = "it is a TorchScript archive, which is a program"
+    elif asked:
+        reason = (
+            f"it holds more than tensors (it asks for {', '.join(list(dict.fromkeys(asked))[:5])})"
+        )
+    elif scan.kind == "broken" or isinstance(error, EOFError) or "unexpected EOF" in text:
+        return CheckpointError(
+            f"{path} is broken: it ends too early or a part of it is missing. Fetch it again."
+        )
+    elif scan.kind == "other":
+        return CheckpointError(
+            f"{path} is refused: it cannot be read as tensors (it begins like no file of "
+            "PyTorch). Fetch it again."
+        )
+    elif scan.protocol > _PROTOCOL:
+        reason = (
+            f"it is a pickle of protocol {scan.protocol}, and without running it no more than "
+            f"{_PROTOCOL} is read"
+        )
+    else:
+        reason = f"it cannot be read as tensors ({type(error).__name__})"
+    return CheckpointError(
+        f"{path} is refused: {reason}. Only plain tensors are read, for anything else in such a "
+        "file is code that would run. Save its state dict as safetensors where you trust it."
+    )
 
 
 def _only_tensors(found: Any, path: Path) -> dict[str, Tensor]:
