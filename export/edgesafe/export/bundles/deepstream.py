@@ -11,6 +11,7 @@ bicubic, its border is black, and it makes no verdicts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from edgesafe.export.bundles.ownership import check_folder, mark_folder
 from edgesafe.runtime.errors import ExportError
 from edgesafe.runtime.files import atomic_folder, atomic_write
 from edgesafe.runtime.manifest_parts import ImageEncoder
@@ -89,9 +91,12 @@ def write_deepstream(
 
     Raises:
         ExportError: The package has no network on whole frames, or it wants channels last.
-        UsageError: The folder exists and ``overwrite`` is false.
+        UsageError: The folder exists and must not be replaced.
         OSError: It could not be written.
     """
+    check_folder(target, "deepstream", overwrite=overwrite)
+    # "." has no name that another folder could take.
+    target = Path(os.path.abspath(target))
     found = list(_watched(package))
     if not found:
         raise ExportError(
@@ -107,6 +112,7 @@ def write_deepstream(
             names.append(f"nvinfer_{item.name}.txt")
             text = nvinfer_config(item.name, item.spec, file, index)
             atomic_write(folder / names[-1], text.encode())
+        mark_folder(folder, "deepstream", package.manifest.identity)
     return names
 
 

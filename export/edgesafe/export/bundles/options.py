@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from click.core import ParameterSource
 
 from edgesafe.export.bundles.deepstream import write_deepstream
 from edgesafe.export.bundles.model_card import model_card
+from edgesafe.export.bundles.ownership import check_folder
 from edgesafe.export.bundles.sbom import sbom
 from edgesafe.export.bundles.triton import TritonBackend, write_triton
 from edgesafe.export.trt.networks import read_any_package
@@ -95,9 +97,18 @@ def bundle_options(command: Command) -> Command:
         if all(path is None for path in wanted):
             command(**rest)
             return
+        overwrite = bool(rest["overwrite"])
+        # Before an export that takes minutes.
+        _check_apart([path for path in wanted if path is not None])
+        if triton is not None:
+            check_folder(triton, "triton", overwrite=overwrite)
+        if deepstream is not None:
+            check_folder(deepstream, "deepstream", overwrite=overwrite)
+        for path in (sbom_file, card_file):
+            if path is not None:
+                _check_file(path, overwrite)
         package = _source(command, rest)
         written: dict[str, Any] = {}
-        overwrite = bool(rest["overwrite"])
         if triton is not None:
             waiting = write_triton(
                 package,
@@ -160,8 +171,21 @@ def _source(command: Callable[..., Any], rest: dict[str, Any]) -> Any:
     return read_any_package(out)
 
 
-def _write(path: Path, text: str, overwrite: bool) -> None:
+def _check_apart(paths: list[Path]) -> None:
+    known: set[str] = set()
+    for path in paths:
+        place = os.path.abspath(path)
+        if place in known:
+            raise UsageError(f"{path} is named twice: give each output a place of its own")
+        known.add(place)
+
+
+def _check_file(path: Path, overwrite: bool) -> None:
     if path.exists() and not (overwrite and path.is_file()):
         raise UsageError(f"{path} exists already: choose another name or pass --overwrite")
+
+
+def _write(path: Path, text: str, overwrite: bool) -> None:
+    _check_file(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, text.encode())
