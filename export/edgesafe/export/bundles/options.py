@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from edgesafe.export.bundles.deepstream import write_deepstream
+from edgesafe.export.bundles.deepstream import FLOAT32_ONLY, check_frames, write_deepstream
 from edgesafe.export.bundles.model_card import model_card
 from edgesafe.export.bundles.ownership import check_folder
 from edgesafe.export.bundles.sbom import sbom
@@ -72,6 +72,8 @@ _OPTIONS = (
     ),
 )
 _OWN = {"triton", "triton_backend", "triton_batch", "deepstream", "sbom_file", "card_file"}
+# What --only calls the networks that nvinfer runs.
+_ON_FRAMES = {"image", "detector.onnx"}
 _NEUTRAL = {"checkpoint", "overwrite", "as_json"}
 
 
@@ -104,10 +106,13 @@ def bundle_options(command: Command) -> Command:
             check_folder(triton, "triton", overwrite=overwrite)
         if deepstream is not None:
             check_folder(deepstream, "deepstream", overwrite=overwrite)
+            _check_precision(rest)
         for path in (sbom_file, card_file):
             if path is not None:
                 _check_file(path, overwrite)
         package = _source(command, rest)
+        if deepstream is not None:
+            check_frames(package)
         written: dict[str, Any] = {}
         if triton is not None:
             waiting = write_triton(
@@ -169,6 +174,14 @@ def _source(command: Callable[..., Any], rest: dict[str, Any]) -> Any:
         raise UsageError("--out PKG is needed: the package to make of the checkpoint")
     command(**rest)
     return read_any_package(out)
+
+
+def _check_precision(rest: dict[str, Any]) -> None:
+    """Refuse --deepstream of a network that is going to be converted, before it is."""
+    precision = rest.get("precision", "fp32")
+    only = rest.get("only") or _ON_FRAMES
+    if precision != "fp32" and not _ON_FRAMES.isdisjoint(only):
+        raise UsageError(f"with --precision {precision}: {FLOAT32_ONLY}")
 
 
 def _check_apart(paths: list[Path]) -> None:
