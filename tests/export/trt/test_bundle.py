@@ -318,6 +318,94 @@ def test_wrong_usage(
     assert not out.exists() and not list(tmp_path.glob(".out*"))
 
 
+CONVERT = ["--precision", "fp16", "--trt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([*CONVERT, "--profile", "nonsense"], "is not a profile"),
+        ([*CONVERT, "--profile", "batch=3,2,1"], "must rise from 1"),
+        ([*CONVERT, "--dla", "0", "--version-compatible"], "leave version compatibility away"),
+        ([*CONVERT, "--dla", "0", "--hardware-compatible", "same"], "hardware compatibility away"),
+        ([*CONVERT, "--dla", "0", "--profile", "batch=1,1,4"], "DLA takes fixed shapes only"),
+        ([*CONVERT, "--timing-cache", "missing"], "missing cannot be read"),
+        (["--trt", "--name", "x", "--dla", "0"], "computes in fp32"),
+        (["--verify-build", "--precision", "fp16", "--profile", "nonsense"], "is not a profile"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["package", "checkpoint"])
+def test_refused_before_an_export_that_takes_minutes(
+    head_package: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was exported")
+
+    for name in ("typed_options.retype_package", "cli.export_package"):
+        monkeypatch.setattr(f"edgesafe.export.{name}", never)
+    source = head_package
+    if kind == "checkpoint":
+        source = tmp_path / "checkpoint"
+        source.mkdir()
+        (source / "checkpoint.json").write_text("{}")
+    done = run(source, "--out", tmp_path / "out", *arguments)
+    assert isinstance(done.exception, UsageError), done.output
+    assert complaint in str(done.exception)
+    assert not [p for p in tmp_path.iterdir() if p.name != "checkpoint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--profile", "tokens=1,2,99"], "text.tokens is at most 12"),
+        (["--profile", "audio.batch=1,1,1"], "no network has a dimension audio.batch"),
+        (["--dla", "0"], "give the profile of image equal min"),
+        (["--only", "text", "--dla", "0"], "the network image computes in fp32"),
+    ],
+)
+def test_a_package_tells_its_networks_before_it_is_converted(
+    head_package: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was converted")
+
+    monkeypatch.setattr("edgesafe.export.typed_options.retype_package", never)
+    done = run(head_package, "--out", tmp_path / "out", *CONVERT, *arguments)
+    assert isinstance(done.exception, UsageError), done.output
+    assert complaint in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_converted_package_may_keep_its_stored_weights(
+    head_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reached(Exception):
+        pass
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise Reached
+
+    monkeypatch.setattr("edgesafe.export.typed_options.retype_package", reached)
+    done = run(head_package, "--out", tmp_path / "out", *CONVERT, "--stored-weights")
+    assert isinstance(done.exception, Reached), done.output
+
+
+def test_advice_about_dla_names_options_that_are_there(head_package: Path, tmp_path: Path) -> None:
+    done = run(head_package, "--out", tmp_path / "out", "--trt", "--dla", "0")
+    words = str(done.exception)
+    assert "leave it out with --network" not in words
+    assert "pass --dla and --network to build_engine.py on the device" in words
+
+
 @pytest.mark.slow
 def test_a_checkpoint_is_exported_into_the_bundle(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "device"

@@ -95,6 +95,8 @@ def bundle_options(command: Command) -> Command:
         card_file: Path | None,
         **rest: Any,
     ) -> None:
+        if triton is None:
+            _refuse_lonely("triton_backend", "triton_batch")
         wanted = [triton, deepstream, sbom_file, card_file]
         if all(path is None for path in wanted):
             command(**rest)
@@ -149,6 +151,13 @@ def bundle_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         extended = option(extended)
     return extended  # type: ignore[return-value]
+
+
+def _refuse_lonely(*names: str) -> None:
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of --triton DIR")
 
 
 def _source(command: Callable[..., Any], rest: dict[str, Any]) -> Any:
