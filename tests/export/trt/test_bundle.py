@@ -288,6 +288,10 @@ def test_overwriting(head_package: Path, tmp_path: Path) -> None:
     assert isinstance(exists.exception, UsageError) and "exists already" in str(exists.exception)
     other = run(head_package, "--out", out, "--trt", "--overwrite")
     assert "only a bundle is overwritten" in str(other.exception)
+    for theirs in ("{}", '{"format": 1}', "[", "[]"):
+        (out / "bundle.json").write_text(theirs)
+        other = run(head_package, "--out", out, "--trt", "--overwrite")
+        assert "only a bundle is overwritten" in str(other.exception)
     assert (out / "photo.jpg").read_bytes() == b"dear"
 
 

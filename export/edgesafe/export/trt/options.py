@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from edgesafe.export.target import is_of_format
 from edgesafe.export.trt.bundle import prepare, write_bundle
 from edgesafe.export.trt.device.reading import BUNDLE
 from edgesafe.export.trt.device.settings import LEVELS
@@ -145,9 +146,12 @@ def _bundle(command: Callable[..., Any], rest: dict[str, Any], options: TrtOptio
     overwrite = bool(rest["overwrite"])
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists already: choose another name or pass --overwrite")
-    if out.exists() and not (out / BUNDLE).is_file():
-        # A slip of the hand must not cost a folder of photos.
-        raise UsageError(f"{out} holds no {BUNDLE}: only a bundle is overwritten")
+    if out.exists() and not is_of_format(out / BUNDLE, "edgesafe.trt-bundle/"):
+        # A slip of the hand must not cost a folder of photos, nor what others call by that name.
+        raise UsageError(
+            f"{out} holds no {BUNDLE} of a device bundle: only a bundle is overwritten; choose "
+            "another name or remove it yourself"
+        )
     results: list[Verified] = []
     with atomic_folder(out, overwrite=overwrite) as folder:
         source: Path = rest["checkpoint"]
