@@ -13,6 +13,7 @@ from edgesafe.export.exporter import Exported, ExportOptions, export_package
 from edgesafe.export.graph import MAXIMUM_OPSET, MINIMUM_OPSET
 from edgesafe.export.pose import export_pose_package
 from edgesafe.export.pose_report import pose_summary, pose_table, read_pose_options
+from edgesafe.export.source import known_source
 from edgesafe.export.storage import STORAGES, Storage
 from edgesafe.export.text_encoder import text_encoder_option
 from edgesafe.export.trt.options import trt_options
@@ -90,6 +91,7 @@ _CARD_KEYS = ("intended_use", "limits")
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing package.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+@known_source
 @bundle_options
 @trt_options
 @text_encoder_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from edgesafe.runtime.errors import EdgesafeError, UsageError
 from edgesafe.runtime.manifest_parts import FILE_NAME, MANIFEST
 from edgesafe.runtime.package import Package, PosePackage
 
-__all__ = ["check_target", "next_release", "package_name"]
+__all__ = ["check_target", "is_of_format", "next_release", "package_name"]
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -21,9 +22,26 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists already: choose another name or pass --overwrite")
-    if target.exists() and not (target / MANIFEST).is_file():
-        # A slip of the hand must not cost a folder of photos.
-        raise UsageError(f"{target} holds no {MANIFEST}: only a package is overwritten")
+    if target.exists() and not is_of_format(target / MANIFEST, "edgesafe.package/"):
+        # A slip of the hand must not cost a folder of photos, nor a web site with its manifest.
+        raise UsageError(
+            f"{target} holds no {MANIFEST} of a package: only a package is overwritten; choose "
+            "another name or remove it yourself"
+        )
+
+
+def is_of_format(file: Path, prefix: str) -> bool:
+    """Tell whether a JSON file says that it is of one of our formats.
+
+    Args:
+        file: Which need not exist.
+        prefix: What its ``format`` starts with.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and str(found.get("format")).startswith(prefix)
 
 
 def package_name(name: str | None, target: Path) -> str:

@@ -160,7 +160,7 @@ def _check_of_package() -> None:
     known = click.get_current_context().params
     strange = sorted(n for n in known if _given(n) and n not in _OF_PACKAGES | of_bundles)
     bundle = {"trt", "verify_build", "sm", "profile", "workspace", "dla", "timing_cache"}
-    bundle |= {"version_compatible", "hardware_compatible"}
+    bundle |= {"version_compatible", "hardware_compatible", "stored_weights"}
     strange = [name for name in strange if name not in bundle]
     if strange:
         raise UsageError(

@@ -50,6 +50,26 @@ def test_what_asks_for_another_package_needs_its_name(
     assert not (tmp_path / "s.json").exists()
 
 
+@pytest.mark.parametrize(
+    "more", [["--triton-backend", "tensorrt"], ["--triton-backend", "onnxruntime"],
+             ["--triton-batch", "4"]],
+)  # fmt: skip
+@pytest.mark.parametrize("other", [["--sbom", "s.json"], ["--out", "zz"]])
+def test_options_of_triton_need_it(
+    tiny_package: Path,
+    tmp_path: Path,
+    more: list[str],
+    other: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(tiny_package, *other, *more)
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == f"{more[0]} is an option of --triton DIR"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_checkpoint_needs_out(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.json").write_text("{}")
     done = run(tmp_path, "--sbom", tmp_path / "s.json")
     assert isinstance(done.exception, UsageError) and "--out PKG is needed" in str(done.exception)

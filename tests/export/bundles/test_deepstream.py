@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgesafe.export.bundles.deepstream import normalising_model, nvinfer_config, write_deepstream
-from edgesafe.runtime.errors import ExportError
+from edgesafe.export.cli import export
+from edgesafe.runtime.errors import ExportError, UsageError
 from edgesafe.runtime.manifest_pose import DetectorSpec
 from edgesafe.runtime.package import read_package, write_package
 from edgesafe.runtime.preprocess import Preprocess
@@ -48,19 +50,61 @@ def test_a_moderation_package(tiny_package: Path, tmp_path: Path) -> None:
     assert found["maintain-aspect-ratio"] == "0"
     text = (tmp_path / "d" / "nvinfer_image.txt").read_text()
     assert "Calibrate the thresholds anew" in text
-    assert "weakly typed" not in text
+    assert "NVIDIA_TF32_OVERRIDE=0" in text
 
 
-def test_a_detector_and_an_engine_of_less_precision() -> None:
+def test_a_detector() -> None:
     spec = DetectorSpec(
-        "detector.onnx", 64, 48, 8, (1,), 1, 0.2, 18, "int8", "int8",
+        "detector.onnx", 64, 48, 8, (1,), 1, 0.2, 18, "fp32", "fp32",
         Preprocess(48, 64, "stretch", "bilinear", (0.5,) * 3, (0.5,) * 3),
     )  # fmt: skip
     text = nvinfer_config("detector", spec, "detector_nvinfer.onnx", 2)
     assert "infer-dims=3;48;64" in text
     assert "output-blob-names=heat;box" in text
     assert "maintain-aspect-ratio=1" in text
-    assert "weakly typed" in text
+    # nvinfer builds the engine with TensorRT's defaults.
+    assert "NVIDIA_TF32_OVERRIDE=0" in text
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_package_of_less_precision_is_refused(
+    tiny_parts: Any, tmp_path: Path, precision: str
+) -> None:
+    fields, files = tiny_parts()
+    fields["encoders"]["image"]["precision"] = precision
+    package = write_package(tmp_path / "p", fields, files)
+    outputs = ["--triton", str(tmp_path / "t"), "--deepstream", str(tmp_path / "d")]
+    done = CliRunner().invoke(export, [str(package.path), *outputs])
+    assert isinstance(done.exception, UsageError)
+    words = str(done.exception)
+    assert f"image.onnx is {precision}" in words and "the package in fp32" in words
+    with pytest.raises(UsageError, match="takes float32 only"):
+        write_deepstream(package, tmp_path / "d")
+    assert [p.name for p in tmp_path.iterdir()] == ["p"]
+
+
+def test_the_text_encoder_may_be_of_less_precision(tiny_parts: Any, tmp_path: Path) -> None:
+    fields, files = tiny_parts()
+    fields["encoders"]["text"]["precision"] = "fp16"
+    package = write_package(tmp_path / "p", fields, files)
+    assert write_deepstream(package, tmp_path / "d") == ["nvinfer_image.txt"]
+
+
+@pytest.mark.parametrize("only", [[], ["--only", "image"]])
+def test_a_conversion_for_deepstream_is_refused_before_it_starts(
+    tiny_package: Path, tmp_path: Path, only: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was converted")
+
+    monkeypatch.setattr("edgesafe.export.typed_options.retype_package", never)
+    arguments = ["--out", str(tmp_path / "o"), "--precision", "fp16", *only]
+    done = CliRunner().invoke(
+        export, [str(tiny_package), *arguments, "--deepstream", str(tmp_path / "d")]
+    )
+    assert isinstance(done.exception, UsageError), done.output
+    assert "with --precision fp16: --deepstream takes float32 only" in str(done.exception)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_network_on_frames_there_is_nothing(tiny_parts: Any, tmp_path: Path) -> None:

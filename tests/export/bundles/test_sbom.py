@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgesafe.export.bundles.licences import spdx_id
 from edgesafe.export.bundles.sbom import sbom
-from edgesafe.runtime.package import read_package
+from edgesafe.runtime.package import read_package, write_package
 
 
 def test_every_file_is_listed_with_its_digest(tiny_package: Path) -> None:
@@ -49,3 +51,54 @@ def test_it_follows_the_schema(tiny_package: Path) -> None:
     text = sbom(read_package(tiny_package))
     assert validator.validate_str(text) is None
     assert validator.validate_str(text.replace("SHA-256", "SHA-257")) is not None
+
+
+def test_precision_and_quantiser_stand_with_the_graph(tiny_parts: Any, tmp_path: Path) -> None:
+    fields, files = tiny_parts()
+    fields["encoders"]["image"]["precision"] = "int8"
+    digests = {"data_sha256": "a" * 64, "onnx_sha256": "b" * 64}
+    fields["calibration"] = {"image": {"method": "nncf", **digests, "n": 171}}
+    bill = json.loads(sbom(write_package(tmp_path / "p", fields, files)))
+    own = {
+        c["name"]: {p["name"]: p["value"] for p in c["properties"]}
+        for c in bill["components"]
+        if c["type"] == "file"
+    }
+    assert own["image.onnx"]["edgesafe:precision"] == "int8"
+    assert own["image.onnx"]["edgesafe:quantiser"] == "nncf"
+    assert own["image.onnx"]["edgesafe:calibration_sha256"] == "a" * 64
+    assert own["text.onnx"]["edgesafe:precision"] == "fp32"
+    assert "edgesafe:quantiser" not in own["text.onnx"]
+    assert "edgesafe:precision" not in own["tokenizer.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("CC BY-SA 4.0", "CC-BY-SA-4.0"),
+        ("CC BY 4.0", "CC-BY-4.0"),
+        ("cc-by-nc-3.0", "CC-BY-NC-3.0"),
+        ("CC BY-NC-SA 2.5", "CC-BY-NC-SA-2.5"),
+        ("Creative Commons BY-ND 4.0 International", "CC-BY-ND-4.0"),
+        ("CC0-1.0", "CC0-1.0"),
+        ("Apache License, Version 2.0", "Apache-2.0"),
+        ("Apache-2.0", "Apache-2.0"),
+        ("MIT  License", "MIT"),
+        ("CC BY-SA 5.0", None),
+        ("CC BY 4.0, but ask us first", None),
+        ("OpenRAIL-M", None),
+        ("proprietary", None),
+    ],
+)
+def test_spdx_identifiers(text: str, known: str | None) -> None:
+    assert spdx_id(text) == known
+
+
+def test_a_licence_has_its_identifier_or_its_name(tiny_parts: Any, tmp_path: Path) -> None:
+    for number, (text, entry) in enumerate(
+        [("CC BY-SA 4.0", {"id": "CC-BY-SA-4.0"}), ("house rules", {"name": "house rules"})]
+    ):
+        fields, files = tiny_parts()
+        fields["weights"]["licence"] = text
+        bill = json.loads(sbom(write_package(tmp_path / str(number), fields, files)))
+        assert bill["metadata"]["component"]["licenses"] == [{"license": entry}]

@@ -80,7 +80,8 @@ def test_what_is_served_is_the_verified_file(tiny_package: Path, tmp_path: Path)
     assert package.manifest.identity in readme
     assert "NVIDIA_TF32_OVERRIDE=0" in readme and "have still to be built" not in readme
     assert write_triton(package, tmp_path / "r2", backend="tensorrt")
-    assert "--triton-backend tensorrt" in (tmp_path / "r2" / "README.md").read_text()
+    readme = (tmp_path / "r2" / "README.md").read_text()
+    assert "--triton DIR --triton-backend tensorrt --overwrite" in readme
 
 
 def test_plans_are_built_where_there_is_a_gpu(

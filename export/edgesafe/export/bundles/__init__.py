@@ -2,6 +2,8 @@
 
 * ``triton``: a Triton model repository; ``pbtxt`` writes its ``config.pbtxt``.
 * ``deepstream``: configurations of Gst-nvinfer.
+* ``ownership``: which folders ``--overwrite`` may replace.
+* ``specs``, ``licences``: what the next two look up.
 * ``sbom``: a CycloneDX bill of materials.
 * ``model_card``: what the manifest says, as a page for people.
 * ``options``: the options of ``edgesafe export``.

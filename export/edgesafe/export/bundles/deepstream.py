@@ -11,6 +11,7 @@ bicubic, its border is black, and it makes no verdicts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +20,27 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgesafe.runtime.errors import ExportError
+from edgesafe.export.bundles.ownership import check_folder, mark_folder
+from edgesafe.runtime.errors import ExportError, UsageError
 from edgesafe.runtime.files import atomic_folder, atomic_write
 from edgesafe.runtime.manifest_parts import ImageEncoder
 from edgesafe.runtime.manifest_pose import DetectorSpec
 from edgesafe.runtime.package import Package, PosePackage
 from edgesafe.runtime.preprocess import Preprocess
 
-__all__ = ["nvinfer_config", "normalising_model", "write_deepstream"]
+__all__ = [
+    "FLOAT32_ONLY",
+    "check_frames",
+    "nvinfer_config",
+    "normalising_model",
+    "write_deepstream",
+]
+
+FLOAT32_ONLY = (
+    "--deepstream takes float32 only, because nvinfer's builder chooses types by itself: give the "
+    "package in fp32 that it is made of, or serve this one with --triton"
+)
+"""Why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,26 @@ def nvinfer_config(name: str, spec: ImageEncoder | DetectorSpec, file: str, uniq
     return "\n".join(_lines(name, spec, file, unique_id)) + "\n"
 
 
+def check_frames(package: Package | PosePackage) -> None:
+    """Refuse a package that nvinfer cannot run, before anything is made of it.
+
+    Raises:
+        ExportError: The package has no network on whole frames, or it wants channels last.
+        UsageError: The network is not in float32.
+    """
+    found = list(_watched(package))
+    if not found:
+        raise ExportError(
+            f"{package.path} has no network that looks at whole frames: there is nothing for "
+            "DeepStream's nvinfer"
+        )
+    for item in found:
+        if item.spec.precision != "fp32":
+            raise UsageError(
+                f"{package.path}: {item.spec.file} is {item.spec.precision}; {FLOAT32_ONLY}"
+            )
+
+
 def write_deepstream(
     package: Package | PosePackage, target: Path, *, overwrite: bool = False
 ) -> list[str]:
@@ -89,15 +123,14 @@ def write_deepstream(
 
     Raises:
         ExportError: The package has no network on whole frames, or it wants channels last.
-        UsageError: The folder exists and ``overwrite`` is false.
+        UsageError: The folder exists and must not be replaced, or the network is not in float32.
         OSError: It could not be written.
     """
-    found = list(_watched(package))
-    if not found:
-        raise ExportError(
-            f"{package.path} has no network that looks at whole frames: there is nothing for "
-            "DeepStream's nvinfer"
-        )
+    check_folder(target, "deepstream", overwrite=overwrite)
+    check_frames(package)
+    # "." has no name that another folder could take.
+    target = Path(os.path.abspath(target))
+    found = _watched(package)
     names = []
     with atomic_folder(target, overwrite=overwrite) as folder:
         for index, item in enumerate(found, start=1):
@@ -107,6 +140,7 @@ def write_deepstream(
             names.append(f"nvinfer_{item.name}.txt")
             text = nvinfer_config(item.name, item.spec, file, index)
             atomic_write(folder / names[-1], text.encode())
+        mark_folder(folder, "deepstream", package.manifest.identity)
     return names
 
 
@@ -130,7 +164,7 @@ def _lines(
     preprocess = spec.preprocess
     detector = isinstance(spec, DetectorSpec)
     outputs = ("heat", "box") if isinstance(spec, DetectorSpec) else spec.outputs
-    yield f"# Gst-nvinfer of the network {name!r} ({spec.precision})."
+    yield f"# Gst-nvinfer of the network {name!r}, in float32."
     yield "#"
     yield "# It attaches the raw outputs to the frame as tensor meta data (NvDsInferTensorMeta)."
     if detector:
@@ -142,9 +176,10 @@ def _lines(
         yield f"# The package resizes photos ({way});"
         yield "# nvinfer stretches with its own scaler. Calibrate the thresholds anew on frames"
         yield "# that came this way: edgesafe calibrate threshold."
-    if spec.precision != "fp32":
-        yield "# nvinfer would build the engine weakly typed. Build it on the device with"
-        yield "# edgesafe export --trt, and name it here as model-engine-file."
+    yield "# Start the pipeline with NVIDIA_TF32_OVERRIDE=0 in its environment. nvinfer builds the"
+    yield "# engine itself, and TensorRT allows TF32 unless told otherwise: products are rounded to"
+    yield "# ten bits, and distances between near points lose their meaning. What counts is the"
+    yield "# variable at the build: delete an engine that was built without it."
     yield "[property]"
     yield f"gie-unique-id={unique_id}"
     yield "gpu-id=0"

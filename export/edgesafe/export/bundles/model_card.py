@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgesafe.runtime.manifest import Common, ImageEncoder, Manifest, Rate, TextEncoder
-from edgesafe.runtime.manifest_pose import DetectorSpec, PoseManifest, PoseNetwork
+from edgesafe.export.bundles.specs import graph_specs
+from edgesafe.runtime.manifest import Common, Manifest, Rate
+from edgesafe.runtime.manifest_pose import PoseManifest
 
 __all__ = ["model_card"]
 
@@ -32,6 +33,8 @@ def _lines(manifest: Manifest | PoseManifest) -> Iterator[str]:
     origin = [f"Licence: {weights.licence}", "", *(f"* {text}" for text in weights.origin)]
     yield from _section("Weights", [*origin, *(["", weights.notice] if weights.notice else [])])
     yield from _section("Networks", _networks(manifest))
+    if manifest.precision_effect or manifest.calibration:
+        yield from _section("Precision", list(_precision(manifest)))
     if isinstance(manifest, Manifest):
         yield from _section("Thresholds", _thresholds(manifest))
     else:
@@ -48,19 +51,45 @@ def _section(title: str, lines: list[str]) -> Iterator[str]:
 
 def _networks(manifest: Manifest | PoseManifest) -> list[str]:
     rows = ["| file | computes in | stored as | opset | MB |", "|---|---|---|---|---|"]
-    specs: list[ImageEncoder | TextEncoder | PoseNetwork | DetectorSpec] = []
-    if isinstance(manifest, Manifest):
-        specs += [manifest.image] if manifest.image else []
-        specs += [manifest.text] if manifest.text else []
-    else:
-        specs += manifest.networks
-        specs += [manifest.detector] if manifest.detector else []
-    for spec in specs:
+    for spec in graph_specs(manifest).values():
         size = manifest.files[spec.file].size / 1e6
         rows.append(
             f"| {spec.file} | {spec.precision} | {spec.storage} | {spec.opset} | {size:.1f} |"
         )
     return rows
+
+
+def _precision(manifest: Manifest | PoseManifest) -> Iterator[str]:
+    specs = graph_specs(manifest)
+    names = [n for n in specs if n in manifest.precision_effect or n in manifest.calibration]
+    # What is noted of a graph that is no longer there is said too.
+    noted = {*manifest.precision_effect, *manifest.calibration}
+    names += sorted(noted - set(names))
+    yield "| graph | computes in | quantised by | calibration inputs | left in float32, at most |"
+    yield "|---|---|---|---|---|"
+    for name in names:
+        precision = specs[name].precision if name in specs else "–"
+        found = manifest.calibration.get(name)
+        how = ["–"] * 3
+        if found is not None:
+            kept = "not told" if found.keep is None else f"{100 * found.keep:g} %"
+            how = [found.method, str(found.n), kept]
+        yield f"| {_cell(name)} | {precision} | {' | '.join(map(_cell, how))} |"
+    if not manifest.precision_effect:
+        return
+    yield ""
+    yield "What that changes against float32, as measured at the export:"
+    yield ""
+    yield "| graph | measure | value |"
+    yield "|---|---|---|"
+    for name in names:
+        for key, value in manifest.precision_effect.get(name, {}).items():
+            yield f"| {_cell(name)} | {_cell(key)} | {value:.6g} |"
+
+
+def _cell(text: str) -> str:
+    """Free text within a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _thresholds(manifest: Manifest) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,8 +15,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from edgesafe.export.bundles.deepstream import write_deepstream
+from edgesafe.export.bundles.deepstream import FLOAT32_ONLY, check_frames, write_deepstream
 from edgesafe.export.bundles.model_card import model_card
+from edgesafe.export.bundles.ownership import check_folder
 from edgesafe.export.bundles.sbom import sbom
 from edgesafe.export.bundles.triton import TritonBackend, write_triton
 from edgesafe.export.trt.networks import read_any_package
@@ -70,6 +72,8 @@ _OPTIONS = (
     ),
 )
 _OWN = {"triton", "triton_backend", "triton_batch", "deepstream", "sbom_file", "card_file"}
+# What --only calls the networks that nvinfer runs.
+_ON_FRAMES = {"image", "detector.onnx"}
 _NEUTRAL = {"checkpoint", "overwrite", "as_json"}
 
 
@@ -91,13 +95,27 @@ def bundle_options(command: Command) -> Command:
         card_file: Path | None,
         **rest: Any,
     ) -> None:
+        if triton is None:
+            _refuse_lonely("triton_backend", "triton_batch")
         wanted = [triton, deepstream, sbom_file, card_file]
         if all(path is None for path in wanted):
             command(**rest)
             return
-        package = _source(command, rest)
-        written: dict[str, Any] = {}
         overwrite = bool(rest["overwrite"])
+        # Before an export that takes minutes.
+        _check_apart([path for path in wanted if path is not None])
+        if triton is not None:
+            check_folder(triton, "triton", overwrite=overwrite)
+        if deepstream is not None:
+            check_folder(deepstream, "deepstream", overwrite=overwrite)
+            _check_precision(rest)
+        for path in (sbom_file, card_file):
+            if path is not None:
+                _check_file(path, overwrite)
+        package = _source(command, rest)
+        if deepstream is not None:
+            check_frames(package)
+        written: dict[str, Any] = {}
         if triton is not None:
             waiting = write_triton(
                 package,
@@ -135,6 +153,13 @@ def bundle_options(command: Command) -> Command:
     return extended  # type: ignore[return-value]
 
 
+def _refuse_lonely(*names: str) -> None:
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of --triton DIR")
+
+
 def _source(command: Callable[..., Any], rest: dict[str, Any]) -> Any:
     source: Path = rest["checkpoint"]
     out: Path | None = rest["out"]
@@ -160,8 +185,29 @@ def _source(command: Callable[..., Any], rest: dict[str, Any]) -> Any:
     return read_any_package(out)
 
 
-def _write(path: Path, text: str, overwrite: bool) -> None:
+def _check_precision(rest: dict[str, Any]) -> None:
+    """Refuse --deepstream of a network that is going to be converted, before it is."""
+    precision = rest.get("precision", "fp32")
+    only = rest.get("only") or _ON_FRAMES
+    if precision != "fp32" and not _ON_FRAMES.isdisjoint(only):
+        raise UsageError(f"with --precision {precision}: {FLOAT32_ONLY}")
+
+
+def _check_apart(paths: list[Path]) -> None:
+    known: set[str] = set()
+    for path in paths:
+        place = os.path.abspath(path)
+        if place in known:
+            raise UsageError(f"{path} is named twice: give each output a place of its own")
+        known.add(place)
+
+
+def _check_file(path: Path, overwrite: bool) -> None:
     if path.exists() and not (overwrite and path.is_file()):
         raise UsageError(f"{path} exists already: choose another name or pass --overwrite")
+
+
+def _write(path: Path, text: str, overwrite: bool) -> None:
+    _check_file(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, text.encode())

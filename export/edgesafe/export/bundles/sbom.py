@@ -1,7 +1,7 @@
 """A CycloneDX 1.6 bill of materials: the package, its files, and what runs it.
 
 The same package gives the same bytes: the serial number is made of the package's digest, the time
-is that of the package. Licences that are no SPDX identifiers are given by name.
+is that of the package. Licences that have no SPDX identifier are given by name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import onnx
 
+from edgesafe.export.bundles.licences import spdx_id
+from edgesafe.export.bundles.specs import Spec, graph_specs
 from edgesafe.runtime.manifest import Common
 from edgesafe.runtime.package import Package, PosePackage
 from edgesafe.runtime.version import VERSION
@@ -24,12 +26,6 @@ __all__ = ["sbom"]
 _NAMESPACE = uuid.UUID("6f3c1f7e-7d5f-5e0b-9c55-7a1f2f0f9f3c")
 _EXTRAS = ("cpu",)  # what the package needs on a device
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
-_SPDX = re.compile(r"^(?:[A-Za-z0-9][A-Za-z0-9.+-]*)$")
-_COMMON_SPDX = {
-    "Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0",
-    "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "ISC", "MPL-2.0", "GPL-3.0-only", "LGPL-3.0-only",
-    "AGPL-3.0-only", "OpenRAIL-M", "Unlicense",
-}  # fmt: skip
 
 
 def sbom(package: Package | PosePackage) -> str:
@@ -86,11 +82,12 @@ def _model(manifest: Common, reference: str) -> dict[str, Any]:
 
 
 def _licence(text: str) -> dict[str, str]:
-    known = _SPDX.match(text) and text in _COMMON_SPDX
-    return {"id": text} if known else {"name": text}
+    known = spdx_id(text)
+    return {"name": text} if known is None else {"id": known}
 
 
 def _files(package: Package | PosePackage) -> Iterator[dict[str, Any]]:
+    made = {spec.file: (key, spec) for key, spec in graph_specs(package.manifest).items()}
     for name, entry in sorted(package.manifest.files.items()):
         component: dict[str, Any] = {
             "type": "file",
@@ -99,9 +96,20 @@ def _files(package: Package | PosePackage) -> Iterator[dict[str, Any]]:
             "hashes": [{"alg": "SHA-256", "content": entry.sha256}],
             "properties": [{"name": "edgesafe:bytes", "value": str(entry.size)}],
         }
+        if name in made:
+            component["properties"] += _precision(package.manifest, *made[name])
         if name.endswith(".onnx"):
             component["properties"] += _onnx_facts(package.files[name])
         yield component
+
+
+def _precision(manifest: Common, key: str, spec: Spec) -> Iterator[dict[str, str]]:
+    """Yield what a graph computes in, and what its ranges were chosen by and on."""
+    yield {"name": "edgesafe:precision", "value": spec.precision}
+    calibration = manifest.calibration.get(key)
+    if spec.precision == "int8" and calibration is not None:
+        yield {"name": "edgesafe:quantiser", "value": calibration.method}
+        yield {"name": "edgesafe:calibration_sha256", "value": calibration.data_sha256}
 
 
 def _onnx_facts(model: bytes) -> Iterator[dict[str, str]]:

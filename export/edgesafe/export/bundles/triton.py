@@ -7,11 +7,13 @@ number per row is declared as ``dims: [1]`` with a reshape to none.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from edgesafe.export.bundles.graphs import Port, ServedNetwork, served_networks
+from edgesafe.export.bundles.ownership import check_folder, mark_folder
 from edgesafe.export.bundles.pbtxt import Enumerator, to_pbtxt
 from edgesafe.runtime.backends.base import find_module
 from edgesafe.runtime.errors import BackendError, ExportError
@@ -94,7 +96,7 @@ def write_triton(
         target: The folder to make.
         backend: What runs the networks in the server.
         max_batch: Largest batch that the server puts together.
-        overwrite: Replace the folder.
+        overwrite: Replace such a folder, if edgesafe made it.
         progress: Told what is going to be done.
 
     Returns:
@@ -102,9 +104,12 @@ def write_triton(
 
     Raises:
         ExportError: A network cannot be served.
-        UsageError: The folder exists and ``overwrite`` is false.
+        UsageError: The folder exists and must not be replaced.
         OSError: It could not be written.
     """
+    check_folder(target, "triton", overwrite=overwrite)
+    # "." has no name that another folder could take.
+    target = Path(os.path.abspath(target))
     manifest = package.manifest
     names, waiting = [], []
     with atomic_folder(target, overwrite=overwrite) as folder:
@@ -126,6 +131,7 @@ def write_triton(
                 waiting.append(name)
         text = _readme(manifest.identity, str(package.path.name), names, backend, waiting)
         atomic_write(folder / "README.md", text.encode())
+        mark_folder(folder, "triton", manifest.identity)
     return waiting
 
 
@@ -190,10 +196,11 @@ def _readme(identity: str, package: str, names: list[str], backend: str, waiting
             "",
             "A TensorRT plan works only with the TensorRT and the GPU that it was built with. On "
             "the server, in the image that will serve (it has `tensorrt`; install `edgesafe` and "
-            "`onnx`), make this repository again, and the plans are built:",
+            "`onnx`), make this repository again in its place (DIR is this folder), and the plans "
+            "are built:",
             "",
             "```",
-            f"edgesafe export {package} --triton DIR --triton-backend {backend}",
+            f"edgesafe export {package} --triton DIR --triton-backend {backend} --overwrite",
             "```",
         ]
     return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 ::
 
-    bundle.json        what is here, with the SHA-256 of every file
+    bundle.json        what is here, with the SHA-256 of every file and of itself
     profiles.json      sizes of the open dimensions
     build_engine.py    builds and checks the engines on the device
     edgesafe_trt/      what it calls
@@ -24,8 +24,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from edgesafe.export.trt.device.contents import TIMES
 from edgesafe.export.trt.device.profiles import Range, merge
-from edgesafe.export.trt.device.reading import BUNDLE, FORMAT
+from edgesafe.export.trt.device.reading import BUNDLE, FORMAT, bundle_digest
 from edgesafe.export.trt.folders import DEVICE, PLUGIN
 from edgesafe.export.trt.golden import golden_archive
 from edgesafe.export.trt.networks import Network, read_networks
@@ -43,16 +44,20 @@ __all__ = ["PreparedNetwork", "prepare", "write_bundle"]
 PTX = "plugin/edgesafe_head.ptx"
 _LAUNCHER = '''"""Build TensorRT engines from this bundle; see --help."""
 
+import os
 import sys
-from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER))
+FOLDER = os.path.dirname(os.path.realpath(__file__))
+# Python looks into the folder of a script first. Last is enough for what is imported from here,
+# and no stray numpy.py or json.py takes the place of the real one before it is refused.
+sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != FOLDER] + [FOLDER]
+
+from pathlib import Path  # noqa: E402
 
 from edgesafe_trt.command import build_engine  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(build_engine(FOLDER))
+    sys.exit(build_engine(Path(FOLDER)))
 '''
 _README = """TensorRT bundle of {identity}.
 
@@ -139,7 +144,7 @@ def write_bundle(
         progress("compiling the kernels of the head to PTX")
         files[PTX] = compile_ptx()
     if options.timing_cache is not None:
-        files["timing.cache"] = _timing_cache(options.timing_cache)
+        files[TIMES] = _timing_cache(options.timing_cache)
     described: dict[str, Any] = {}
     for prepared in networks:
         name = prepared.network.name
@@ -153,7 +158,7 @@ def write_bundle(
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "edgesafe": VERSION,
@@ -164,9 +169,10 @@ def write_bundle(
         "files": {
             name: {"sha256": sha256_hex(data), "size": len(data)}
             for name, data in sorted(files.items())
-            if name != "timing.cache"
+            if name != TIMES
         },
     }
+    description["digest"] = bundle_digest(description)
     (folder / BUNDLE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from edgesafe.export.target import is_of_format
 from edgesafe.export.trt.bundle import prepare, write_bundle
 from edgesafe.export.trt.device.reading import BUNDLE
-from edgesafe.export.trt.device.refusals import refusals
 from edgesafe.export.trt.device.settings import LEVELS
 from edgesafe.export.trt.engine import build_here, why_not_here
 from edgesafe.export.trt.networks import read_any_package
+from edgesafe.export.trt.possible import check_before_export, check_possible
 from edgesafe.export.trt.report import verified_table
 from edgesafe.export.trt.settings import SM_OPTIONAL, SMS, TrtOptions
 from edgesafe.export.trt.verify import Verified, check_verified, verify_network
@@ -145,35 +146,29 @@ def _bundle(command: Callable[..., Any], rest: dict[str, Any], options: TrtOptio
     overwrite = bool(rest["overwrite"])
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists already: choose another name or pass --overwrite")
-    if out.exists() and not (out / BUNDLE).is_file():
-        # A slip of the hand must not cost a folder of photos.
-        raise UsageError(f"{out} holds no {BUNDLE}: only a bundle is overwritten")
+    if out.exists() and not is_of_format(out / BUNDLE, "edgesafe.trt-bundle/"):
+        # A slip of the hand must not cost a folder of photos, nor what others call by that name.
+        raise UsageError(
+            f"{out} holds no {BUNDLE} of a device bundle: only a bundle is overwritten; choose "
+            "another name or remove it yourself"
+        )
     results: list[Verified] = []
     with atomic_folder(out, overwrite=overwrite) as folder:
         source: Path = rest["checkpoint"]
         if _as_it_is(source):
             path = source
         else:
+            _check_before_export(rest, options)
             path = folder / "package"
             name = rest["name"] or out.resolve().name
             _export(command, {**rest, "out": path, "name": name, "overwrite": True}, folder, out)
         package = read_any_package(path)
         networks = prepare(package, options)
-        refused = refusals(
-            None,
-            None,
-            precisions={item.network.name: item.network.precision for item in networks},
-            dynamic=tuple(
-                item.network.name
-                for item in networks
-                if any(sizes.min != sizes.max for sizes in item.profile.values())
-            ),
-            dla=options.dla,
-            hardware_compatible=options.hardware_compatible,
-            version_compatible=options.version_compatible,
+        check_possible(
+            options,
+            {item.network.name: item.network.precision for item in networks},
+            {item.network.name: item.profile for item in networks},
         )
-        if refused:
-            raise UsageError("\n".join(refused))
         if options.verify:
             results = [
                 verify_network(item, options.sms or None, progress=_progress) for item in networks
@@ -209,12 +204,22 @@ def _verify_only(command: Callable[..., Any], rest: dict[str, Any], options: Trt
             )
         path = source
     else:
+        _check_before_export(rest, options)
         command(**rest)
         assert path is not None
     networks = prepare(read_any_package(path), options)
     results = [verify_network(item, options.sms or None, progress=_progress) for item in networks]
     _print_verified(results, rest)
     check_verified(results)
+
+
+def _check_before_export(rest: dict[str, Any], options: TrtOptions) -> None:
+    check_before_export(
+        rest["checkpoint"],
+        options,
+        precision=rest.get("precision", "fp32"),
+        only=tuple(rest.get("only", ())),
+    )
 
 
 def _as_it_is(source: Path) -> bool:

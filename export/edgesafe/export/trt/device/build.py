@@ -16,26 +16,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .contents import ENGINES, is_free
 from .profiles import Range, merge, shapes
-from .reading import Bundle, BundleError
+from .reading import Bundle, BundleError, BundleUsageError
 from .refusals import Platform, detect, refusals, version_of
 from .settings import Settings
 
-__all__ = ["build_all", "build_plan", "check_settings", "choose_profiles", "run"]
+__all__ = ["build_all", "build_plan", "check_settings", "check_usage", "choose_profiles", "run"]
 
 Profiles = Mapping[str, Mapping[str, Range]]
 
 _MIB = 1 << 20
+_BUILD_LIBRARY = (
+    "build it with `cmake -S plugin -B plugin/build && cmake --build plugin/build` and name the "
+    "file that this makes"
+)
 
 
 def run(bundle: Bundle, settings: Settings, say: Callable[[str], None] = print) -> int:
     """Do what ``build_engine.py`` does; return its exit status, 0 or 3."""
+    count = bundle.verify()
+    check_usage(bundle, settings)
+    profiles = choose_profiles(bundle, settings)
     trt = _tensorrt() if not settings.dry_run else None
     platform = detect()
-    profiles = choose_profiles(bundle, settings)
     check_settings(bundle, settings, platform, trt, profiles)
     if settings.dry_run:
-        count = bundle.verify()
         say(json.dumps(_plan(bundle, settings, platform, profiles), indent=2))
         say(f"{count} files verified; nothing was built (--dry-run)")
         return 0
@@ -57,19 +63,49 @@ def choose_profiles(bundle: Bundle, settings: Settings) -> Profiles:
     """Return the profiles of the networks to build.
 
     Raises:
-        BundleError: An option is not valid, or a network is unknown.
+        BundleUsageError: An option is not valid, or a network is unknown.
     """
     unknown = sorted(set(settings.networks) - set(bundle.networks))
     if unknown:
         known = ", ".join(sorted(bundle.networks))
-        raise BundleError(f"the bundle has no network {unknown[0]!r}, it has {known}")
+        raise BundleUsageError(f"the bundle has no network {unknown[0]!r}, it has {known}")
     names = settings.networks or tuple(sorted(bundle.networks))
     given = json.loads(bundle.read("profiles.json"))
     limits = {name: bundle.networks[name]["limits"] for name in names}
     try:
         return merge({name: given[name] for name in names}, settings.profiles, limits)
     except ValueError as error:
-        raise BundleError(str(error)) from None
+        raise BundleUsageError(str(error)) from None
+
+
+def check_usage(bundle: Bundle, settings: Settings) -> None:
+    """Refuse options that cannot work on any platform.
+
+    Raises:
+        BundleUsageError: Naming the first of them.
+    """
+    library = settings.plugin_library
+    if settings.ops == "plugin" and library is None:
+        raise BundleUsageError(f"--ops plugin needs --plugin-library FILE: {_BUILD_LIBRARY}")
+    if settings.ops != "plugin" and library is not None:
+        raise BundleUsageError("--plugin-library is an option of --ops plugin: pass that too")
+    if library is not None and not library.is_file():
+        raise BundleUsageError(f"there is no plugin library {library}: {_BUILD_LIBRARY}")
+    if settings.out.exists() and not settings.out.is_dir():
+        raise BundleUsageError(f"--out {settings.out} is not a folder: choose another name")
+    if settings.timing_cache is not None and settings.timing_cache.is_dir():
+        raise BundleUsageError(f"--timing-cache {settings.timing_cache} is a folder: name a file")
+    # The next run would take them for something that is not of the bundle.
+    written = {"--out": settings.out, "--timing-cache": settings.timing_cache}
+    top = bundle.folder.resolve()
+    for option, path in written.items():
+        place = path.resolve() if path is not None else None
+        if place is None or not (place == top or top in place.parents):
+            continue
+        if not is_free(place.relative_to(top).as_posix()):
+            raise BundleUsageError(
+                f"{option} {path} is in the bundle: name a place outside of it, or in {ENGINES}/"
+            )
 
 
 def check_settings(
@@ -94,11 +130,6 @@ def check_settings(
         version_compatible=settings.version_compatible,
         quick_deploy=settings.ops == "quick-deploy",
     )
-    if settings.ops == "plugin" and settings.plugin_library is None:
-        found.append(
-            "--ops plugin needs --plugin-library FILE: build it with `cmake -S plugin -B "
-            "plugin/build && cmake --build plugin/build`"
-        )
     if found:
         raise BundleError("\n".join(found))
 

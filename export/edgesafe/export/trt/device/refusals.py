@@ -105,6 +105,7 @@ def refusals(
     hardware_compatible: str | None = None,
     version_compatible: bool = False,
     quick_deploy: bool = False,
+    leave_out: str = "leave it out with --network",
 ) -> list[str]:
     """Return why a build is not possible, each with what to do; empty where it is.
 
@@ -117,6 +118,7 @@ def refusals(
         hardware_compatible: The level asked for, ``ampere+`` or ``same``.
         version_compatible: Whether the engine should run in later TensorRT versions.
         quick_deploy: Whether the head should be the Python plugin.
+        leave_out: How to go on without the networks that DLA cannot take.
     """
     found: list[str] = []
     if tensorrt is not None and tensorrt < MINIMUM_TENSORRT:
@@ -147,7 +149,7 @@ def refusals(
             f"{_text(tensorrt)}: use --ops function, or plugin with the library built by CMake"
         )
     if dla is not None:
-        found += _dla_refusals(platform, tensorrt, precisions, dynamic)
+        found += _dla_refusals(platform, tensorrt, precisions, dynamic, leave_out)
     return found
 
 
@@ -173,6 +175,7 @@ def _dla_refusals(
     tensorrt: Version | None,
     precisions: dict[str, str],
     dynamic: tuple[str, ...],
+    leave_out: str,
 ) -> list[str]:
     found: list[str] = []
     if platform is not None and "thor" in platform.board:
@@ -190,7 +193,7 @@ def _dla_refusals(
         if precision not in _DLA_PRECISIONS:
             found.append(
                 f"the network {name} computes in {precision}, DLA in fp16 and int8 only: export "
-                "it with --precision fp16 or int8, or leave it out with --network"
+                f"it with --precision fp16 or int8, or {leave_out}"
             )
     for name in sorted(dynamic):
         found.append(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .contents import ENGINES, TIMES
 
 __all__ = ["LEVELS", "OPS", "Settings", "parse"]
 
@@ -67,11 +69,11 @@ def parse(arguments: Sequence[str] | None, folder: Path, defaults: dict[str, Any
     add("--ops", choices=OPS, default="function", help="what computes the head [%(default)s]")
     add("--plugin-library", type=Path, metavar="FILE", help="for --ops plugin")
     add("--profile", action="append", dest="profiles", metavar="NAME=MIN,OPT,MAX")
-    add("--workspace", type=int, metavar="MIB", help="memory of a layer while it runs")
+    add("--workspace", type=_at_least(1), metavar="MIB", help="memory of a layer while it runs")
     add("--timing-cache", type=Path, metavar="FILE", help="loaded where it is, and saved")
     add("--version-compatible", action="store_true", default=None)
     add("--hardware-compatible", choices=LEVELS)
-    add("--dla", type=int, metavar="CORE", help="run what can be run on a DLA core there")
+    add("--dla", type=_at_least(0), metavar="CORE", help="run what can be run on a DLA core there")
     add("--optimization-level", type=int, choices=range(6), help="0 (fast to build) to 5")
     add("--no-check", action="store_false", dest="check", help="leave the golden inputs out")
     add("--dry-run", action="store_true", help="verify the files and print the plan; no TensorRT")
@@ -80,13 +82,13 @@ def parse(arguments: Sequence[str] | None, folder: Path, defaults: dict[str, Any
         if found.get(name) is None:
             found[name] = value
     return Settings(
-        out=found["out"] or folder / "engines",
+        out=found["out"] or folder / ENGINES,
         networks=tuple(found["networks"] or ()),
         ops=found["ops"],
         plugin_library=found["plugin_library"],
         profiles=tuple(found["profiles"] or ()),
         workspace=found["workspace"],
-        timing_cache=found["timing_cache"] or folder / "timing.cache",
+        timing_cache=found["timing_cache"] or folder / TIMES,
         version_compatible=bool(found["version_compatible"]),
         hardware_compatible=found["hardware_compatible"],
         dla=found["dla"],
@@ -94,3 +96,16 @@ def parse(arguments: Sequence[str] | None, folder: Path, defaults: dict[str, Any
         check=found["check"],
         dry_run=found["dry_run"],
     )
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError:
+            found = least - 1
+        if found < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return found
+
+    return read
