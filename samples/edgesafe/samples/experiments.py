@@ -92,7 +92,7 @@ class Plan:
     "drawings and photos that npm and apt-get fetch]",
 )
 @click.option(
-    "--minutes", type=FiniteRange(min=0.01), default=12.0, show_default=True,
+    "--minutes", type=FiniteRange(min=0.01), default=14.0, show_default=True,
     help="Limit of each of the four trainings.",
 )  # fmt: skip
 @click.option(
