@@ -92,7 +92,7 @@ models: photos-named $(VENV)/.models
 experiments: $(VENV)/.models
 	$(BIN)/python -m edgesafe.samples.experiments --work out/experiments $(DATA:%=--data %)
 
-# About an hour of one core; PHOTOS='DIR ...' names photos for backgrounds, the more the better.
+# Two hours of one core; PHOTOS='DIR ...' names photos for backgrounds, the more the better.
 marker-cure: $(VENV)/.models
 	$(BIN)/python -m edgesafe.samples.marker_cure --work out/marker-cure $(PHOTOS:%=--photos %)
 

@@ -111,8 +111,8 @@ class Scale:
     "--mesh", type=click.Path(path_type=Path), help="PLY in mm, z up. [default: a painted part]"
 )
 @click.option(
-    "--minutes", type=FiniteRange(min=0.001), default=1.0, show_default=True,
-    help="Processor time to train a biased network; erase-only takes 1.5 times, cured 6 times it.",
+    "--minutes", type=FiniteRange(min=0.001), default=1.5, show_default=True,
+    help="Processor time to train a biased network; erase-only takes 1.5 times, cured 12 times it.",
 )  # fmt: skip
 @click.option(
     "--only", metavar="NAME,NAME...",
