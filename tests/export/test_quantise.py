@@ -132,6 +132,22 @@ def test_the_result_is_cached_by_graph_data_and_method(monkeypatch: pytest.Monke
     assert not quantise(model, data, "mse", cache=False).cached
 
 
+def test_operators_are_measured_once_for_all_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def counted(model: ModelProto, batches: list[dict[str, np.ndarray]]) -> list[Hardness]:
+        measured.append(len(batches))
+        return measure_hardness(model, batches)
+
+    monkeypatch.setattr(quantise_module, "measure_hardness", counted)
+    model, data = tower(), pictures(6)
+    kept = quantise(model, data, "mse", budget=0.5)
+    assert quantise(model, data, "mse", budget=0.2).keep == 0.2 and measured == [6]
+    again = quantise(model, data, "mse", budget=0.5, cache=False)
+    assert measured == [6, 6]
+    assert again.model.SerializeToString() == kept.model.SerializeToString()
+
+
 def test_method_and_data_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="give --calib"):
         quantise(tower(), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from edgesafe.runtime.package import Package, write_package
 from edgesafe.runtime.thresholds import Threshold
 from edgesafe.runtime.verdict import Modality
 
-__all__ = ["check_out", "plain_threshold", "write_next_release"]
+__all__ = ["check_out", "is_of_format", "plain_threshold", "write_next_release"]
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:
@@ -24,9 +25,26 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     """
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists already: choose another name or pass --overwrite")
-    if out.exists() and not (out / MANIFEST).is_file():
-        # A slip of the hand must not cost a folder of photos.
-        raise UsageError(f"{out} holds no {MANIFEST}: only a package is overwritten")
+    if out.exists() and not is_of_format(out / MANIFEST, "edgesafe.package/"):
+        # A slip of the hand must not cost a folder of photos, nor a web site with its manifest.
+        raise UsageError(
+            f"{out} holds no {MANIFEST} of a package: only a package is overwritten; choose "
+            "another name or remove it yourself"
+        )
+
+
+def is_of_format(file: Path, prefix: str) -> bool:
+    """Tell whether a JSON file says that it is of one of our formats.
+
+    Args:
+        file: Which need not exist.
+        prefix: What its ``format`` starts with.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and str(found.get("format")).startswith(prefix)
 
 
 def write_next_release(

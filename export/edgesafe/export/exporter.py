@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgesafe.calib.next_release import check_out
 from edgesafe.export.contents import concepts_json, golden_json
 from edgesafe.export.graph import MINIMUM_OPSET
 from edgesafe.export.parity import Parity, StorageEffect
 from edgesafe.export.probes import GOLDEN_IMAGES, GOLDEN_TEXTS, TEXTS, draw_images, read_images
 from edgesafe.export.storage import Storage
-from edgesafe.export.target import check_target, next_release, package_name
+from edgesafe.export.target import next_release, package_name
 from edgesafe.export.towers import (
     ExportedTower,
     TowerPlan,
@@ -113,7 +114,7 @@ def export_package(
     """
     options = options or ExportOptions()
     target = Path(out)
-    check_target(target, overwrite=options.overwrite)
+    check_out(target, overwrite=options.overwrite)
     name = package_name(options.name, target)
     # A distance from the root is positive, the logit of a probe need not be; the manifest decides.
     read_per_modality(Fields(options.thresholds, "thresholds"), partial(read_threshold, low=-FAR))

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgesafe.calib.next_release import check_out
 from edgesafe.export.graph import MINIMUM_OPSET, check_model, stamp
 from edgesafe.export.parity import LIMIT, Parity
 from edgesafe.export.pose_graph import IMAGE, OBJECT, Exportable, export_pose_graph, fold
 from edgesafe.export.probes import draw_images, read_images
 from edgesafe.export.storage import Storage, round_weights, store_weights
-from edgesafe.export.target import check_target, next_release, package_name
+from edgesafe.export.target import next_release, package_name
 from edgesafe.runtime.errors import EdgesafeError, ExportError
 from edgesafe.runtime.files import atomic_folder, canonical_json
 from edgesafe.runtime.package import PosePackage, read_pose_package, write_pose_package
@@ -141,7 +142,7 @@ def export_pose_package(
     """
     options = options or PoseExportOptions()
     target = Path(out)
-    check_target(target, overwrite=options.overwrite)
+    check_out(target, overwrite=options.overwrite)
     name = package_name(options.name, target)
     release = options.release or next_release(target, read_pose_package)
     progress(f"reading {checkpoint}")

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from edgesafe.calib.next_release import check_out
 from edgesafe.cli import run
 from edgesafe.export.pose import (
     PoseExportOptions,
@@ -22,7 +23,6 @@ from edgesafe.export.pose import (
     probe_pictures,
 )
 from edgesafe.export.storage import Storage
-from edgesafe.export.target import check_target
 from edgesafe.runtime.errors import EdgesafeError, ExportError
 from edgesafe.runtime.files import atomic_folder, canonical_json
 from edgesafe.runtime.finite_range import FiniteRange
@@ -59,7 +59,7 @@ def replace_detector(
         UsageError: ``out`` exists and is not to be, or cannot be, overwritten.
     """
     target = Path(out)
-    check_target(target, overwrite=overwrite)
+    check_out(target, overwrite=overwrite)
     found = load_pose_checkpoint(checkpoint)
     infos = [info for info in found.networks if info.kind == "detector"]
     if not infos:

@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesafe.calib.pose_errors import add, adi
-from edgesafe.runtime.gate import Refused
+from edgesafe.calib.ungated_pose import ungated_pose
 from edgesafe.runtime.manifest_pose import PoseNetwork, PoseObject
 from edgesafe.runtime.pose.crop import RoiCrop
-from edgesafe.runtime.pose.direct import decode_direct
-from edgesafe.runtime.pose.intrinsics import Camera
-from edgesafe.runtime.pose.pnp import solve_pnp
 
 __all__ = ["pose_shift"]
 
@@ -71,18 +68,5 @@ def _pose(outputs: Outputs, spec: PoseNetwork, entry: PoseObject) -> Pose | None
     region = RoiCrop.from_box((0, 0, spec.size, spec.size), 1.0, spec.size)
     middle = (spec.size - 1) / 2
     focal = spec.size * _DIAMETERS / spec.roi_scale
-    camera = Camera(
-        np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]]), spec.size, spec.size
-    )
-    values = {name: np.asarray(value, np.float64) for name, value in outputs.items()}
-    try:
-        if spec.head == "direct":
-            return decode_direct(
-                values["rotation"], values["centre"], float(values["log_scale"]), region, camera
-            )
-        xx, xy, yy = values["covariance"].T
-        covariance = np.stack([xx + 1, xy, xy, yy + 1], axis=1).reshape(-1, 2, 2)
-        solution = solve_pnp(entry.keypoints, values["keypoints"], covariance, camera)
-    except Refused:
-        return None
-    return solution.R, solution.t
+    K = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
+    return ungated_pose(outputs, entry.keypoints, region, K)

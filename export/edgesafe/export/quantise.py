@@ -8,9 +8,10 @@ transformers, the placement of :mod:`edgesafe.export.qdq` for convolutional netw
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ from onnx import ModelProto
 from edgesafe.export.qdq import quantise_mse
 from edgesafe.export.quantisers import OTHERS, available, quantise_with
 from edgesafe.export.ranges import Batch
-from edgesafe.export.sensitivity import BUDGET, hard_nodes, measure_hardness
+from edgesafe.export.sensitivity import BUDGET, Hardness, hard_nodes, measure_hardness
 from edgesafe.export.typed_graph import tail
 from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.files import sha256_hex
@@ -126,7 +127,8 @@ def quantise(
     store = _store() if cache else None
     data = store.read(f"{key}.onnx", _MAX_BYTES) if store else None
     if data is None:
-        keep = hard_nodes(measure_hardness(model, batches), budget) if budget else []
+        found = _hardness(model, batches, f"{onnx_sha256} {data_sha256}", store) if budget else []
+        keep = hard_nodes(found, budget)
         if chosen == "mse":
             made = quantise_mse(model, batches, keep)
         else:
@@ -138,6 +140,21 @@ def quantise(
     else:
         made = onnx.load_from_string(data)
     return Quantised(made, chosen, onnx_sha256, data_sha256, len(batches), budget, data is not None)
+
+
+def _hardness(
+    model: ModelProto, batches: Sequence[Batch], of: str, store: OwnerCache | None
+) -> list[Hardness]:
+    """Measures the operators, or takes what was measured for another budget."""
+    name = f"{sha256_hex(f'{of} hardness {VERSION}'.encode())}.json"
+    data = store.read(name, _MAX_BYTES) if store else None
+    if data is not None:
+        return [Hardness(**item) for item in json.loads(data)]
+    found = measure_hardness(model, batches)
+    if store:
+        with suppress(OSError):  # a full disk costs time, not the result
+            store.write(name, json.dumps([asdict(item) for item in found]).encode())
+    return found
 
 
 def _store() -> OwnerCache | None:

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from edgesafe.calib.next_release import check_out
 from edgesafe.export.calibration_data import Case, Inputs, split_cases
 from edgesafe.export.effect import ENOUGH, check_effect
 from edgesafe.export.lower import Lowered, lower, run_graph
 from edgesafe.export.precision import Precision
 from edgesafe.export.ranges import Batch
-from edgesafe.export.target import check_target, next_release, package_name
+from edgesafe.export.target import next_release, package_name
 from edgesafe.runtime.errors import EdgesafeError, ExportError, UsageError
 from edgesafe.runtime.files import atomic_folder, canonical_json
 from edgesafe.runtime.package import (
@@ -146,7 +147,7 @@ def retype_package(
     from edgesafe.export.retype_pose import pose_parts
 
     target = Path(out)
-    check_target(target, overwrite=options.overwrite)
+    check_out(target, overwrite=options.overwrite)
     pose = package_kind(source) == "pose"
     package: Package | PosePackage = read_pose_package(source) if pose else read_package(source)
     reader: Callable[..., Package | PosePackage] = read_pose_package if pose else read_package

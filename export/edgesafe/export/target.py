@@ -1,47 +1,16 @@
-"""The folder that an export makes: whether it may be written, its name and its release."""
+"""The folder that an export makes: its name and its release."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from edgesafe.runtime.errors import EdgesafeError, UsageError
-from edgesafe.runtime.manifest_parts import FILE_NAME, MANIFEST
+from edgesafe.runtime.manifest_parts import FILE_NAME
 from edgesafe.runtime.package import Package, PosePackage
 
-__all__ = ["check_target", "is_of_format", "next_release", "package_name"]
-
-
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse to write over anything but a package, and over that without being told to.
-
-    Raises:
-        UsageError: It exists and is not to be, or cannot be, overwritten.
-    """
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists already: choose another name or pass --overwrite")
-    if target.exists() and not is_of_format(target / MANIFEST, "edgesafe.package/"):
-        # A slip of the hand must not cost a folder of photos, nor a web site with its manifest.
-        raise UsageError(
-            f"{target} holds no {MANIFEST} of a package: only a package is overwritten; choose "
-            "another name or remove it yourself"
-        )
-
-
-def is_of_format(file: Path, prefix: str) -> bool:
-    """Tell whether a JSON file says that it is of one of our formats.
-
-    Args:
-        file: Which need not exist.
-        prefix: What its ``format`` starts with.
-    """
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and str(found.get("format")).startswith(prefix)
+__all__ = ["next_release", "package_name"]
 
 
 def package_name(name: str | None, target: Path) -> str:

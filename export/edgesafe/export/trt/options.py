@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from edgesafe.export.target import is_of_format
+from edgesafe.calib.next_release import is_of_format
 from edgesafe.export.trt.bundle import prepare, write_bundle
 from edgesafe.export.trt.device.reading import BUNDLE
 from edgesafe.export.trt.device.settings import LEVELS

@@ -24,7 +24,7 @@ from edgesafe.runtime.pose.gating import (
 from edgesafe.runtime.pose.intrinsics import Camera
 from edgesafe.runtime.pose.pnp import solve_pnp
 
-__all__ = ["Fit", "fit_pose"]
+__all__ = ["Fit", "fit_pose", "keypoint_covariance"]
 
 Array = npt.NDArray[np.float64]
 
@@ -87,6 +87,18 @@ def fit_pose(
     fit.R, fit.t_mm = R, t
 
 
+def keypoint_covariance(packed: Array) -> Array:
+    """Return (K, 2, 2) covariances of keypoints, pixels of the network's input squared.
+
+    That is what the network was trained with: the spread of its votes plus a pixel of its input.
+
+    Args:
+        packed: (K, 3) xx, xy, yy, as a vote head says them.
+    """
+    xx, xy, yy = packed.T
+    return np.stack([xx + 1, xy, xy, yy + 1], axis=1).reshape(-1, 2, 2)
+
+
 def _votes(
     fit: Fit,
     found: Mapping[str, Array],
@@ -99,9 +111,7 @@ def _votes(
 ) -> tuple[Array, Array]:
     fit.keypoints_px = roi.to_frame(found["keypoints"])
     check_mask(mask_px, gates)
-    xx, xy, yy = found["covariance"].T
-    # What the network was trained with: its own spread plus a pixel of its input.
-    covariance = np.stack([xx + 1, xy, xy, yy + 1], axis=1).reshape(-1, 2, 2) * roi.scale**2
+    covariance = keypoint_covariance(found["covariance"]) * roi.scale**2
     solution = solve_pnp(
         entry.keypoints,
         fit.keypoints_px,

@@ -16,11 +16,11 @@ from edgesafe.calib.markers.audit_report import audit_report, write_audit
 from edgesafe.calib.markers.counterfactual_dataset import Sets
 from edgesafe.calib.markers.networks import Answer, FunctionRun
 from edgesafe.calib.markers.saliency_maps import MapSet, read_maps, score_maps
+from edgesafe.calib.ungated_pose import ungated_pose
 from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.train.pose.checkpoint import load_pose_checkpoint
 from edgesafe.train.pose.objects import KnownObject
 from edgesafe.train.pose.saliency import SalientNetwork, write_saliency
-from edgesafe.train.pose.validate import estimate_pose
 
 __all__ = ["audit_twin", "network_run"]
 
@@ -54,7 +54,7 @@ def _look(
     with torch.no_grad():
         found = salient.network(salient.pixels(rgb, roi))
     one = {name: value[0].double().numpy() for name, value in found.items()}
-    pose = estimate_pose(one, known, roi, K)
+    pose = ungated_pose(one, known.keypoints, roi, K)
     if pose is not None:
         yield obj_id, pose[0], pose[1], 1.0
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
 from edgesafe.calib.pose_errors import add, adi
-from edgesafe.runtime.gate import Refused
+from edgesafe.calib.ungated_pose import ungated_pose
 from edgesafe.runtime.manifest_pose import DetectorSpec
-from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.detector import Letterbox, find_boxes
-from edgesafe.runtime.pose.direct import decode_direct
-from edgesafe.runtime.pose.intrinsics import Camera
-from edgesafe.runtime.pose.pnp import solve_pnp
 from edgesafe.runtime.preprocess import Preprocess
 from edgesafe.train.pose.config import DetectorConfig
 from edgesafe.train.pose.frames import FrameSamples
 from edgesafe.train.pose.loader import collate
-from edgesafe.train.pose.losses import EPSILON
 from edgesafe.train.pose.objects import KnownObject
 from edgesafe.train.pose.overlay import draw_boxes, draw_keypoints, sheet
 from edgesafe.train.pose.regions import RegionSamples
 from edgesafe.train.pose.tasks import Report
 from edgesafe.train.pose.trunks import STRIDE
 
-__all__ = ["DetectorValidator", "RoiValidator", "estimate_pose"]
+__all__ = ["DetectorValidator", "RoiValidator"]
 
 Array = npt.NDArray[np.float64]
 
@@ -80,7 +73,7 @@ class RoiValidator:
             for i, (number, (sample, roi)) in enumerate(zip(numbers, views, strict=True)):
                 one = {name: value[i] for name, value in arrays.items()}
                 known, K, R, t = self.samples.truth(number)
-                pose = estimate_pose(one, known, roi, K)
+                pose = ungated_pose(one, known.keypoints, roi, K)
                 hits.setdefault(known.name, []).append(
                     pose is not None and self._error(pose, R, t, known) < _LIMIT * known.diameter
                 )
@@ -180,29 +173,6 @@ class DetectorValidator:
         }
         metrics |= {f"recall/{name}": float(np.mean(h)) for name, h in sorted(hits.items())}
         return metrics, {"frames": sheet(shown, 3)}
-
-
-def estimate_pose(
-    outputs: dict[str, Any], known: KnownObject, roi: RoiCrop, K: Array
-) -> tuple[Array, Array] | None:
-    """The pose (R, t) that a network's outputs for one region stand for; None where there is none.
-
-    No gates are applied.
-    """
-    side = 2 * int(np.ceil(max(K[0, 2], K[1, 2], 1)))
-    camera = Camera(K, side, side)
-    try:
-        if "rotation" in outputs:
-            return decode_direct(
-                outputs["rotation"], outputs["centre"], float(outputs["log_scale"]), roi, camera
-            )
-        xx, xy, yy = outputs["covariance"].T
-        covariance = np.stack([xx + EPSILON, xy, xy, yy + EPSILON], axis=1).reshape(-1, 2, 2)
-        keypoints = roi.to_frame(outputs["keypoints"])
-        solution = solve_pnp(known.keypoints, keypoints, covariance * roi.scale**2, camera)
-    except Refused:
-        return None
-    return solution.R, solution.t
 
 
 def _iou(a: Array, b: Array) -> float:
