@@ -17,6 +17,10 @@ COMMANDS = {
         "edgesafe.calib.calibrate_probe_cmd:probe",
         "What scores the embeddings of a Safe-CLIP package.",
     ),
+    "silhouettes": (
+        "edgesafe.calib.calibrate_silhouettes_cmd:silhouettes",
+        "Outlines from all sides that a pose package refines its poses with.",
+    ),
     "camera": (
         "edgesafe.calib.calibrate_camera_cmd:camera",
         "K and the distortion of a camera, from shots of a board.",
@@ -27,4 +31,4 @@ COMMANDS = {
 
 @click.command(cls=CommandTable, table=COMMANDS)
 def calibrate() -> None:
-    """Fit what belongs to a deployment: thresholds, probes, cameras."""
+    """Fit what belongs to a deployment: thresholds, probes, outlines, cameras."""

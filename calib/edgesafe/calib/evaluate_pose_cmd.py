@@ -47,6 +47,12 @@ _HEADER = (
     "[default: truth]",
 )
 @click.option(
+    "--refine/--no-refine",
+    default=True,
+    show_default=True,
+    help="Fit poses to outlines, where the package has outlines.",
+)
+@click.option(
     "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the poses as BOP does."
 )
 @click.option("--split", help="Split of the data set. [default: test, or the only one]")
@@ -82,6 +88,7 @@ def pose(
     model: Path | None,
     results: Path | None,
     roi: Literal["truth", "detector"] | None,
+    refine: bool,
     csv_path: Path | None,
     split: str | None,
     split_file: Path | None,
@@ -126,7 +133,9 @@ def pose(
     if results is not None:
         head, run = {"results": str(results)}, _of_file(results)
     else:
-        head, run = _of_package(data, ids, model, roi or "truth", min_visib, backend, threads)
+        head, run = _of_package(
+            data, ids, model, roi or "truth", min_visib, backend, threads, refine=refine
+        )
         ids = sorted(run.refused)
         if csv_path is not None:
             write_results(csv_path, run.lines)
@@ -181,6 +190,8 @@ def _of_package(
     min_visib: float,
     backend: str,
     threads: int | None,
+    *,
+    refine: bool,
 ) -> tuple[dict[str, Any], PoseRun]:
     from edgesafe.calib.pose_evaluation import estimate_poses
     from edgesafe.runtime.pose.estimator import PoseEstimator
@@ -206,11 +217,13 @@ def _of_package(
             known,
             roi=roi,
             min_visib=min_visib,
+            refine=refine,
             progress=lambda done: bar.update(done - bar.pos),
         )
     head = {
         "package": identity,
         "roi": roi,
+        "refined": run.refined,
         "names": {str(obj_id): names[obj_id] for obj_id in known},
         "ms": {stage: round(value, 3) for stage, value in run.ms.items()},
     }
@@ -245,6 +258,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         reasons.update(scores["refused"])
     if reasons:
         yield "refused: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+    if report.get("refined"):
+        yield f"fitted to outlines: {report['refined']} poses"
     if "ms" in report:
         stages = ", ".join(f"{stage} {value:.1f}" for stage, value in report["ms"].items())
         yield f"ms per frame: {stages}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from edgesafe.calib.pose_scores import EvalModel, Target, Truth, judge
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.mesh import read_ply
 from edgesafe.runtime.pose.bop_csv import result_lines
-from edgesafe.runtime.pose.result import Pose
+from edgesafe.runtime.pose.result import Pose, PoseTimings
 
 if TYPE_CHECKING:
     from edgesafe.runtime.pose.estimator import PoseEstimator
@@ -30,7 +30,7 @@ __all__ = ["TRUTH_SD", "PoseRun", "compare", "eval_models", "estimate_poses", "t
 
 Region = Literal["truth", "detector"]
 
-STAGES = ("decode", "detect", "crop", "network", "pnp")
+STAGES = tuple(stage.name for stage in fields(PoseTimings))
 
 TRUTH_SD = 0.01
 """Standard deviation of the edges of an annotated ``bbox_visib``, a share of its longer side."""
@@ -45,12 +45,14 @@ class PoseRun:
         lines: The same as lines of a result file of BOP, without its header.
         refused: Of each object, how many poses were refused for which reason.
         ms: Milliseconds per frame: the mean of each stage over all frames.
+        refined: How many of the poses were fitted to outlines.
     """
 
     estimates: Estimates = field(repr=False)
     lines: tuple[str, ...] = field(repr=False)
     refused: Mapping[int, Counter[str]]
     ms: Mapping[str, float]
+    refined: int = 0
 
 
 def targets_of(frame: Frame, objects: Collection[int], min_visib: float) -> list[Instance]:
@@ -92,6 +94,7 @@ def estimate_poses(
     *,
     roi: Region = "truth",
     min_visib: float = 0.1,
+    refine: bool = True,
     progress: Callable[[int], None] = lambda done: None,
 ) -> PoseRun:
     """Estimate the poses of all targets of a data set.
@@ -104,6 +107,7 @@ def estimate_poses(
             is; ``detector`` lets the package find the
             objects that the frame is known to hold, as in the localisation task of BOP.
         min_visib: Least visible share of a target.
+        refine: Whether poses are fitted to outlines, where the package has outlines.
         progress: Called with the number of frames that are done.
 
     Raises:
@@ -114,14 +118,16 @@ def estimate_poses(
     lines: list[str] = []
     refused: dict[int, Counter[str]] = {obj_id: Counter() for obj_id in sorted(objects)}
     ms = dict.fromkeys(STAGES, 0.0)
+    refined = 0
     for done, frame in enumerate(dataset.frames, 1):
         wanted = targets_of(frame, objects, min_visib)
         if wanted:
             started = time.perf_counter()
-            poses = _estimate(estimator, dataset, frame, wanted, roi)
+            poses = _estimate(estimator, dataset, frame, wanted, roi, refine)
             seconds = time.perf_counter() - started
             lines += result_lines(*frame.key, poses, seconds)
             for pose in poses:
+                refined += pose.refined
                 if pose.R is not None and pose.t_mm is not None:
                     found = Estimate(pose.confidence, pose.R, pose.t_mm)
                     estimates[(*frame.key, pose.object_id)].append(found)
@@ -132,9 +138,8 @@ def estimate_poses(
             ms["decode"] += 1e3 * seconds - sum(pose.ms.total for pose in poses)
         progress(done)
     frames = len(dataset.frames)
-    return PoseRun(
-        estimates, tuple(lines), refused, {stage: total / frames for stage, total in ms.items()}
-    )
+    per_frame = {stage: total / frames for stage, total in ms.items()}
+    return PoseRun(estimates, tuple(lines), refused, per_frame, refined)
 
 
 def compare(
@@ -178,13 +183,15 @@ def _estimate(
     frame: Frame,
     wanted: Sequence[Instance],
     roi: Region,
+    refine: bool,
 ) -> list[Pose]:
     rgb: npt.NDArray[np.uint8] = frame.read_rgb()
     camera = dataset.camera_of(frame, rgb.shape[1], rgb.shape[0])
     if roi == "detector":
-        return estimator.estimate(rgb, camera, objects=sorted({one.obj_id for one in wanted}))
+        ids = sorted({one.obj_id for one in wanted})
+        return estimator.estimate(rgb, camera, objects=ids, refine=refine)
     boxes = [(one.obj_id, _visible_box(frame, one)) for one in wanted]
-    return estimator.estimate(rgb, camera, boxes, roi_sd=TRUTH_SD)
+    return estimator.estimate(rgb, camera, boxes, roi_sd=TRUTH_SD, refine=refine)
 
 
 def _visible_box(frame: Frame, instance: Instance) -> tuple[float, float, float, float]:

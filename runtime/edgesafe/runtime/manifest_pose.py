@@ -73,6 +73,8 @@ class PoseObject:
         hull: (N, 3), N <= 64, points of its convex hull.
         symmetries_discrete: (S, 4, 4) without the identity.
         symmetries_continuous: As in BOP.
+        silhouettes: File with its outlines from all sides, see
+            :mod:`edgesafe.runtime.pose.silhouettes`; None where poses are not refined.
     """
 
     id: int
@@ -84,6 +86,12 @@ class PoseObject:
     hull: Array = field(repr=False)
     symmetries_discrete: Array = field(repr=False)
     symmetries_continuous: tuple[ContinuousSymmetry, ...] = field(repr=False)
+    silhouettes: str | None = None
+
+    @property
+    def centre(self) -> Array:
+        """The middle (3,) of the box."""
+        return np.asarray(self.minimum + self.size / 2)
 
     @property
     def corners(self) -> Array:
@@ -232,7 +240,7 @@ def _each(top: Fields, name: str) -> list[Fields]:
 def _object(fields: Fields) -> PoseObject:
     fields.only(
         "id", "name", "diameter", "extent", "keypoints", "hull", "symmetries_discrete",
-        "symmetries_continuous",
+        "symmetries_continuous", "silhouettes",
     )  # fmt: skip
     extent = fields.fields("extent")
     extent.only("min", "size")
@@ -249,6 +257,7 @@ def _object(fields: Fields) -> PoseObject:
         hull=hull,
         symmetries_discrete=_discrete(fields),
         symmetries_continuous=_continuous(fields),
+        silhouettes=fields.text("silhouettes") if "silhouettes" in fields else None,
     )
 
 
@@ -385,7 +394,8 @@ def _check_references(manifest: PoseManifest, where: str) -> None:
             )
     models = [network.file for network in manifest.networks]
     models += [manifest.detector.file] if manifest.detector else []
-    check_named_files(manifest, [manifest.golden, *models], models, where)
+    silhouettes = [entry.silhouettes for entry in manifest.objects if entry.silhouettes]
+    check_named_files(manifest, [manifest.golden, *models, *silhouettes], models, where)
     extra = sorted(set(manifest.parity) - set(models))
     if extra:
         raise PackageError(f"{where}: parity names {extra}, which are no networks")

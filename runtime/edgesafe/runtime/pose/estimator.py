@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ from edgesafe.runtime.pose.extent import Extent
 from edgesafe.runtime.pose.fit import Fit, fit_pose
 from edgesafe.runtime.pose.golden import parse_pose_golden
 from edgesafe.runtime.pose.intrinsics import Camera, as_camera
+from edgesafe.runtime.pose.gating import check_place
 from edgesafe.runtime.pose.networks import DetectorRunner, PoseRunner, open_detector, open_network
+from edgesafe.runtime.pose.refine import refine_pose
 from edgesafe.runtime.pose.regions import (
     Region,
     Roi,
@@ -52,10 +55,16 @@ from edgesafe.runtime.pose.regions import (
     read_roi,
 )
 from edgesafe.runtime.pose.result import Pose, PoseTimings
+from edgesafe.runtime.pose.silhouettes import Silhouettes, parse_silhouettes
 
 __all__ = ["PoseEstimator"]
 
 SAMPLE = "pose-lmo"
+
+_TIGHT = 0.03
+"""Boxes whose edges are known as well as this tell the depth, and need no slack along it."""
+_SLACK = 0.3
+"""Standard deviation of the depth of a pose of keypoints alone, as a share of it."""
 
 
 class PoseEstimator:
@@ -87,6 +96,15 @@ class PoseEstimator:
         self._manifest = manifest
         self._path = package.path
         self._objects = {entry.id: entry for entry in manifest.objects}
+        self._silhouettes = {
+            entry.id: parse_silhouettes(
+                package.files[entry.silhouettes],
+                str(package.path / entry.silhouettes),
+                entry.centre,
+            )
+            for entry in manifest.objects
+            if entry.silhouettes is not None
+        }
         self._networks: dict[int, PoseRunner] = {}
         for spec in manifest.networks:
             runner = open_network(package, spec, golden, backend=backend, threads=threads)
@@ -149,6 +167,14 @@ class PoseEstimator:
         """
         return self._networks[self._entry(object_id).id]
 
+    def silhouettes(self, object_id: int) -> Silhouettes | None:
+        """Return an object's outlines from all sides; None where the package has none.
+
+        Raises:
+            UsageError: The package does not know the object.
+        """
+        return self._silhouettes.get(self._entry(object_id).id)
+
     @property
     def detector(self) -> DetectorRunner | None:
         """The detector, if there is one."""
@@ -162,6 +188,7 @@ class PoseEstimator:
         *,
         objects: Iterable[int] | None = None,
         roi_sd: float | None = None,
+        refine: bool = True,
     ) -> list[Pose]:
         """Estimate the poses of objects in one frame.
 
@@ -176,6 +203,8 @@ class PoseEstimator:
                 share of the longer side, 0.001 to 0.5. Such a box must hold the visible part and
                 end where it ends, and the depth of a vote head profits much. None: they only say
                 where to look.
+            refine: Whether a pose is fitted to the outline of its object, where the package has
+                outlines and the head is a vote head (:mod:`edgesafe.runtime.pose.refine`).
 
         Returns:
             One pose per box, in their order; each may be refused.
@@ -206,7 +235,7 @@ class PoseEstimator:
                 poses[index] = self._refuse(region, region.refused)
         for indices in by_network.values():
             some = [regions[index] for index in indices]
-            for index, pose in zip(indices, self._look(frame, camera, some), strict=True):
+            for index, pose in zip(indices, self._look(frame, camera, some, refine), strict=True):
                 poses[index] = pose
         return [pose.with_ms(detect=detect_ms) for pose in poses if pose is not None]
 
@@ -267,7 +296,7 @@ class PoseEstimator:
         return [region for region in regions if wanted is None or region.entry.id in wanted]
 
     def _look(
-        self, frame: npt.NDArray[np.uint8], camera: Camera, regions: list[Region]
+        self, frame: npt.NDArray[np.uint8], camera: Camera, regions: list[Region], refine: bool
     ) -> list[Pose]:
         """Run the network that the regions have in common, and fit."""
         runner = self._networks[regions[0].entry.id]
@@ -295,8 +324,53 @@ class PoseEstimator:
             began = time.perf_counter()
             one = {name: value[index] for name, value in outputs.items()}
             pose = self._fit(region, one, runner, roi, camera)
-            poses.append(pose.with_ms(crop=ms.crop, network=ms.network, pnp=elapsed(began)))
+            fitted = time.perf_counter()
+            if refine and pose.ok:
+                pose = self._refine(frame, camera, region, one, roi, pose)
+            poses.append(
+                pose.with_ms(
+                    crop=ms.crop,
+                    network=ms.network,
+                    pnp=elapsed(began, fitted),
+                    refine=elapsed(fitted) if pose.refined else 0.0,
+                )
+            )
         return poses
+
+    def _refine(
+        self,
+        frame: npt.NDArray[np.uint8],
+        camera: Camera,
+        region: Region,
+        outputs: Mapping[str, npt.NDArray[np.float32]],
+        roi: RoiCrop,
+        pose: Pose,
+    ) -> Pose:
+        """Fit a pose to the outline; what leads nowhere leaves it as it is."""
+        entry, silhouettes = region.entry, self._silhouettes.get(region.entry.id)
+        if silhouettes is None or pose.R is None or pose.t_mm is None or pose.covariance is None:
+            return pose
+        tight = region.sd is not None and region.sd <= _TIGHT
+        found = refine_pose(
+            frame,
+            camera,
+            silhouettes,
+            pose.R,
+            pose.t_mm,
+            pose.covariance,
+            outputs["mask"][0],
+            roi,
+            depth_sd=0.0 if tight else _SLACK,
+        )
+        if found is None:
+            return pose
+        try:
+            check_place(found.R, found.t_mm, entry, roi, camera, self._manifest.gates)
+        except Refused:
+            return pose
+        return replace(
+            pose, R=found.R, t_mm=found.t_mm, covariance=found.covariance, refined=True
+        )
 
     def _fit(
         self,

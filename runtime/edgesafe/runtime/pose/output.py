@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
@@ -38,6 +39,7 @@ def as_record(source: str, index: int | None, pose: Pose) -> dict[str, Any]:
         "covariance": None
         if covariance is None
         else [float(value) for value in covariance[np.triu_indices(6)]],
+        "refined": pose.refined,
         "reason": pose.reason,
         "package": pose.package,
         "ms": _ms(pose.ms),
@@ -49,7 +51,7 @@ def nothing_record(
 ) -> dict[str, Any]:
     """The line of a picture of which no object can be told."""
     empty = dict.fromkeys(("object", "R", "t", "confidence", "reprojection_px", "covariance"))
-    rest = {"reason": refused.code, "package": package, "ms": _ms(ms)}
+    rest = {"refined": False, "reason": refused.code, "package": package, "ms": _ms(ms)}
     return {"source": source, "index": index, **empty, **rest}
 
 
@@ -138,9 +140,7 @@ class Overlays:
 
 
 def _ms(ms: PoseTimings) -> dict[str, float]:
-    return {
-        name: round(getattr(ms, name), 3) for name in ("decode", "detect", "crop", "network", "pnp")
-    }
+    return {name: round(value, 3) for name, value in asdict(ms).items()}
 
 
 def _place(source: str, index: int | None) -> str:

@@ -53,6 +53,7 @@ class _Run:
     roi_sd: float | None
     objects: tuple[int, ...] | None
     tracking: bool
+    refine: bool
     writer: PoseLines | PoseTable
     overlays: Overlays | None
     meshes: dict[int, Mesh]
@@ -72,7 +73,7 @@ class _Run:
             "camera": self._device,
             "stream": self._device,
         }
-        self.tracker = PoseTracker(self.estimator, objects=self.objects)
+        self.tracker = PoseTracker(self.estimator, objects=self.objects, refine=self.refine)
         try:
             if source.problem is not None:
                 raise source.problem
@@ -172,7 +173,9 @@ class _Run:
         if roi is None and not self.estimator.has_detector:
             return []
         sd = self.roi_sd if roi is not None else None
-        return self.estimator.estimate(rgb, self.camera, roi, objects=self.objects, roi_sd=sd)
+        return self.estimator.estimate(
+            rgb, self.camera, roi, objects=self.objects, roi_sd=sd, refine=self.refine
+        )
 
     def _nothing(self, name: str, index: int | None, refused: Refused, ms: PoseTimings) -> None:
         self.counts["without"] += 1
@@ -212,6 +215,12 @@ class _Run:
     "--object", "objects", multiple=True, type=int, metavar="ID", help="Only this; repeatable."
 )
 @click.option("--track", is_flag=True, help="In videos and cameras, look where it was last.")
+@click.option(
+    "--refine/--no-refine",
+    default=True,
+    show_default=True,
+    help="Fit the pose to the object's outline, where the package has outlines.",
+)
 @click.option("--overlay", metavar="DIR", help="Draw the poses into this new or empty folder.")
 @click.option(
     "--mesh",
@@ -246,6 +255,7 @@ def pose(
     roi_sd: float | None,
     objects: tuple[int, ...],
     track: bool,
+    refine: bool,
     overlay: str | None,
     meshes: tuple[str, ...],
     csv_file: str | None,
@@ -291,6 +301,7 @@ def pose(
         roi_sd=roi_sd,
         objects=objects or None,
         tracking=track,
+        refine=refine,
         writer=PoseLines(sys.stdout, sys.stderr, estimator.manifest.identity)
         if as_json
         else PoseTable(sys.stdout),

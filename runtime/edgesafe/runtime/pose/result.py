@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ class PoseTimings:
         crop: Of cutting out and resampling the region.
         network: Of normalising and running the network.
         pnp: From the network's outputs to the pose.
+        refine: Of fitting the object's outline to the frame, if that was done.
     """
 
     decode: float = 0.0
@@ -29,11 +30,12 @@ class PoseTimings:
     crop: float = 0.0
     network: float = 0.0
     pnp: float = 0.0
+    refine: float = 0.0
 
     @property
     def total(self) -> float:
         """All stages together."""
-        return self.decode + self.detect + self.crop + self.network + self.pnp
+        return sum(astuple(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,9 @@ class Pose:
         roi: (x, y, w, h), the box that was looked at, frame pixels; None where there was none.
         score: Of the detector, where it found the box.
         keypoints_px: (K, 2) what the network saw, frame pixels; None where it has no such head.
+        refined: Whether the pose was fitted to the object's outline
+            (:mod:`edgesafe.runtime.pose.refine`); the covariance is then that of both, while
+            ``reprojection_px`` and ``confidence`` stay those of the keypoints.
         package: Which package, name@release#digest.
         ms: Where the time went.
     """
@@ -72,6 +77,7 @@ class Pose:
     roi: tuple[float, float, float, float] | None = None
     score: float | None = None
     keypoints_px: Array | None = field(default=None, repr=False)
+    refined: bool = False
     package: str = ""
     ms: PoseTimings = PoseTimings()
 

@@ -45,6 +45,7 @@ class PoseTracker:
         estimator: Computes the poses; may be shared.
         objects: Follow only these.
         detect_every: Ask the detector in every so many frames even while nothing is lost.
+        refine: Whether poses are fitted to outlines, as in :meth:`PoseEstimator.estimate`.
 
     Example:
         >>> tracker = PoseTracker(PoseEstimator.load("pkg"))  # doctest: +SKIP
@@ -58,12 +59,14 @@ class PoseTracker:
         *,
         objects: Iterable[int] | None = None,
         detect_every: int = 30,
+        refine: bool = True,
     ) -> None:
         """Start with nothing known."""
         if detect_every < 1:
             raise UsageError(f"detect_every must be a positive whole number, not {detect_every}")
         self._estimator = estimator
         self._detect_every = detect_every
+        self._refine = refine
         self._since = 0
         self._objects = None if objects is None else tuple(objects)
         self._boxes: list[tuple[int, XYWH]] = []
@@ -96,18 +99,22 @@ class PoseTracker:
         Raises:
             UsageError: As there; in the first frame ``roi`` may be left out only with a detector.
         """
-        estimator = self._estimator
         if roi is None and self._boxes:
-            poses = estimator.estimate(frame, K, self._boxes, objects=self._objects)
+            poses = self._estimate(frame, K, self._boxes)
             self._since += 1
             lost = not all(pose.ok for pose in poses)
-            if estimator.has_detector and (lost or self._since >= self._detect_every):
+            if self._estimator.has_detector and (lost or self._since >= self._detect_every):
                 self._since = 0
-                poses = self._merge(poses, estimator.estimate(frame, K, objects=self._objects))
+                poses = self._merge(poses, self._estimate(frame, K, None))
         else:
-            poses = estimator.estimate(frame, K, roi, objects=self._objects)
+            poses = self._estimate(frame, K, roi)
         self._remember(poses, as_camera(K, frame.shape[1], frame.shape[0]))
         return poses
+
+    def _estimate(
+        self, frame: npt.NDArray[np.uint8], K: Camera | npt.ArrayLike, roi: Roi | None
+    ) -> list[Pose]:
+        return self._estimator.estimate(frame, K, roi, objects=self._objects, refine=self._refine)
 
     def _remember(self, poses: list[Pose], camera: Camera) -> None:
         boxes: list[tuple[int, XYWH]] = []

@@ -1,0 +1,78 @@
+"""Outlines of a package's objects from all sides, from the meshes that it was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesafe.calib.render.parts import Part, read_parts
+from edgesafe.calib.render.silhouettes import draw_silhouettes
+from edgesafe.calib.render.surface import Surface
+from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.pose.silhouettes import pack_silhouettes
+
+__all__ = ["silhouette_file", "silhouette_files", "with_silhouettes"]
+
+_OFF = 0.03
+"""By how much, in diameters, a mesh's box may differ from the package's."""
+
+
+def silhouette_file(object_id: int) -> str:
+    """Return the name of an object's file in a package."""
+    return f"silhouettes-{object_id:06d}.npy"
+
+
+def silhouette_files(
+    objects: Sequence[Mapping[str, Any]],
+    models: Path,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> dict[str, bytes]:
+    """Draw the objects of a package from all sides.
+
+    Args:
+        objects: As the manifest of a package has them.
+        models: Folder of BOP with their meshes, ``obj_000001.ply`` and so on, millimetres.
+        progress: Called with a line for each object.
+
+    Returns:
+        Name to content.
+
+    Raises:
+        DataError: A mesh is missing, damaged, or another one than that of the package.
+        UsageError: The folder lacks one of the objects.
+        SourceError: There is no such folder.
+    """
+    parts = read_parts([models], ids=[one["id"] for one in objects])
+    files = {}
+    for entry, part in zip(objects, parts, strict=True):
+        progress(f"outlines of {entry['name']} from all sides")
+        _check_same(entry, part, models)
+        low, size = (np.array(entry["extent"][key]) for key in ("min", "size"))
+        views = draw_silhouettes(
+            Surface.from_mesh(part.mesh), low + size / 2, float(entry["diameter"])
+        )
+        files[silhouette_file(part.obj_id)] = pack_silhouettes(views)
+    return files
+
+
+def with_silhouettes(objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the objects of a manifest with the names of their files."""
+    return [{**one, "silhouettes": silhouette_file(one["id"])} for one in objects]
+
+
+def _check_same(entry: Mapping[str, Any], part: Part, models: Path) -> None:
+    """Refuse a mesh in another frame or unit: its outlines would pull every pose away."""
+    low, size = (np.array(entry["extent"][key]) for key in ("min", "size"))
+    found = part.mesh.vertices
+    apart = np.abs([found.min(axis=0) - low, found.max(axis=0) - low - size]).max()
+    if apart > _OFF * entry["diameter"]:
+        raise DataError(
+            f"{models}: the mesh of object {part.obj_id} reaches "
+            f"{np.round(found.min(axis=0), 1).tolist()} to {np.round(found.max(axis=0), 1).tolist()}"
+            f" mm, the object of the package {np.round(low, 1).tolist()} to "
+            f"{np.round(low + size, 1).tolist()}: name the meshes that it was trained with, in the "
+            "same frame and in millimetres"
+        )
