@@ -44,7 +44,9 @@ class Stub:
         *,
         objects: Iterable[int] | None = None,
         roi_sd: float | None = None,
+        refine: bool = True,
     ) -> list[Pose]:
+        assert refine
         # An annotated box is tight; a detector says itself how exact it is.
         assert roi_sd == (None if roi is None else TRUTH_SD)
         self.calls.append((rgb.shape, camera.K[0, 0], roi, objects))

@@ -66,13 +66,14 @@ def with_silhouettes(objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 def _check_same(entry: Mapping[str, Any], part: Part, models: Path) -> None:
     """Refuse a mesh in another frame or unit: its outlines would pull every pose away."""
     low, size = (np.array(entry["extent"][key]) for key in ("min", "size"))
-    found = part.mesh.vertices
-    apart = np.abs([found.min(axis=0) - low, found.max(axis=0) - low - size]).max()
-    if apart > _OFF * entry["diameter"]:
+    wanted = np.array([low, low + size])
+    found = np.array([part.mesh.vertices.min(axis=0), part.mesh.vertices.max(axis=0)])
+    if np.abs(found - wanted).max() > _OFF * entry["diameter"]:
+        here, there = (
+            " to ".join(str(end.tolist()) for end in np.round(box, 1)) for box in (found, wanted)
+        )
         raise DataError(
-            f"{models}: the mesh of object {part.obj_id} reaches "
-            f"{np.round(found.min(axis=0), 1).tolist()} to {np.round(found.max(axis=0), 1).tolist()}"
-            f" mm, the object of the package {np.round(low, 1).tolist()} to "
-            f"{np.round(low + size, 1).tolist()}: name the meshes that it was trained with, in the "
-            "same frame and in millimetres"
+            f"{models}: the mesh of object {part.obj_id} reaches from {here} mm, the object of the "
+            f"package from {there}: name the meshes that it was trained with, in the same frame "
+            "and in millimetres"
         )

@@ -22,7 +22,7 @@ from .test_draw import CUBE_FACES
 
 KEYS = [
     *("source", "index", "object", "R", "t", "confidence", "reprojection_px", "covariance"),
-    *("reason", "package", "ms"),
+    *("reason", "refined", "package", "ms"),
 ]
 
 
@@ -82,7 +82,7 @@ def test_a_picture_becomes_a_line(shots, pose_package: PosePackage) -> None:
     assert np.reshape(line["R"], (3, 3)) == pytest.approx(R, abs=0.03)
     assert len(line["covariance"]) == 21
     assert line["reason"] is None and line["package"] == pose_package.manifest.identity
-    assert set(line["ms"]) == {"decode", "detect", "crop", "network", "pnp"}
+    assert set(line["ms"]) == {"decode", "detect", "crop", "network", "pnp", "refine"}
     assert line["ms"]["decode"] > 0
     table = _run(file, *common, "--roi", f"1:{_roi(R, t)}")
     assert "OBJECT" in table.stdout and "block1" in table.stdout and " 619." in table.stdout

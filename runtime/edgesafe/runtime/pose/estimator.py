@@ -41,9 +41,9 @@ from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.detector import Detection, Letterbox, find_boxes
 from edgesafe.runtime.pose.extent import Extent
 from edgesafe.runtime.pose.fit import Fit, fit_pose
+from edgesafe.runtime.pose.gating import check_place
 from edgesafe.runtime.pose.golden import parse_pose_golden
 from edgesafe.runtime.pose.intrinsics import Camera, as_camera
-from edgesafe.runtime.pose.gating import check_place
 from edgesafe.runtime.pose.networks import DetectorRunner, PoseRunner, open_detector, open_network
 from edgesafe.runtime.pose.refine import refine_pose
 from edgesafe.runtime.pose.regions import (
@@ -368,9 +368,7 @@ class PoseEstimator:
             check_place(found.R, found.t_mm, entry, roi, camera, self._manifest.gates)
         except Refused:
             return pose
-        return replace(
-            pose, R=found.R, t_mm=found.t_mm, covariance=found.covariance, refined=True
-        )
+        return replace(pose, R=found.R, t_mm=found.t_mm, covariance=found.covariance, refined=True)
 
     def _fit(
         self,

@@ -39,8 +39,8 @@ def as_record(source: str, index: int | None, pose: Pose) -> dict[str, Any]:
         "covariance": None
         if covariance is None
         else [float(value) for value in covariance[np.triu_indices(6)]],
-        "refined": pose.refined,
         "reason": pose.reason,
+        "refined": pose.refined,
         "package": pose.package,
         "ms": _ms(pose.ms),
     }
@@ -51,7 +51,7 @@ def nothing_record(
 ) -> dict[str, Any]:
     """The line of a picture of which no object can be told."""
     empty = dict.fromkeys(("object", "R", "t", "confidence", "reprojection_px", "covariance"))
-    rest = {"refined": False, "reason": refused.code, "package": package, "ms": _ms(ms)}
+    rest = {"reason": refused.code, "refined": False, "package": package, "ms": _ms(ms)}
     return {"source": source, "index": index, **empty, **rest}
 
 

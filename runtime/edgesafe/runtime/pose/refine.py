@@ -3,8 +3,8 @@
 A network that has only seen renders finds keypoints of a real object that lie a little too close
 together where it is unsure, and the object then seems too far away. The outline does not suffer
 from that: inside of it are the object's colours, outside those of the background (region-based
-tracking: Prisacariu and Reid, "PWP3D", IJCV 2012; Stoiber et al., "SRT3D", IJCV 2022). No training
-is needed for it, and no mesh, but outlines from all sides (:mod:`edgesafe.runtime.pose.silhouettes`).
+tracking: Prisacariu and Reid, "PWP3D", IJCV 2012; Stoiber et al., "SRT3D", IJCV 2022). That needs
+no training and no mesh, but outlines from all sides (:mod:`edgesafe.runtime.pose.silhouettes`).
 
 Steps get smaller from a twentieth of the object to a hundredth. At each size:
 
@@ -173,8 +173,10 @@ def _outline(silhouettes: Silhouettes, R: Array, t: Array, camera: Camera) -> _O
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The crop: ``bins`` (S, S) of the colours, ``valid`` where it shows the frame, ``seen`` the
-    network's mask; and the map from the frame, x -> scale x + shift."""
+    """The crop, and the map to it from the frame: x -> scale x + shift.
+
+    ``bins`` (S, S) of the colours, ``valid`` where it shows the frame, ``seen`` the network's mask.
+    """
 
     bins: npt.NDArray[np.int32]
     valid: Bools
@@ -271,7 +273,7 @@ def _square(radius: float) -> npt.NDArray[np.uint8]:
 
 def _histogram(bins: npt.NDArray[np.int32], weights: Floats) -> Array:
     """Return a histogram (bins^3,) that sums to 1, each colour shared with its neighbours."""
-    count = np.bincount(bins, weights, _BINS**3)
+    count: Array = np.bincount(bins, weights, _BINS**3).astype(np.float64)
     for stride in (1, _BINS, _BINS**2):
         line = count.reshape(-1, _BINS, stride)
         shared = line / 2

@@ -35,7 +35,7 @@ class PoseTimings:
     @property
     def total(self) -> float:
         """All stages together."""
-        return sum(astuple(self))
+        return float(sum(astuple(self)))
 
 
 @dataclass(frozen=True, eq=False)
