@@ -14,12 +14,14 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from edgesafe.calib.render.shapes import box
 from edgesafe.export import pose as exporter
 from edgesafe.export.cli import export
 from edgesafe.export.pose import export_pose_package
 from edgesafe.export.pose_graph import Exportable, export_pose_graph, fold
 from edgesafe.export.target import next_release
-from edgesafe.runtime.errors import ExportError, UsageError
+from edgesafe.runtime.errors import DataError, ExportError, UsageError
+from edgesafe.runtime.mesh import Mesh, write_ply
 from edgesafe.runtime.package import read_pose_package
 from edgesafe.runtime.pose.estimator import PoseEstimator
 from edgesafe.train.pose.checkpoint import NetworkInfo, PoseCheckpoint
@@ -196,6 +198,37 @@ def test_direct_head_of_one_object(tmp_path: Path) -> None:
     frame = np.zeros((120, 160, 3), dtype=np.uint8)
     estimator = PoseEstimator.load(result.package.path, backend="cpu", threads=1)
     assert len(estimator.estimate(frame, K, (40, 30, 50, 40))) == 1
+
+
+def _models(folder: Path, size: list[float]) -> Path:
+    folder.mkdir()
+    for number in (1, 5):
+        surface = box(size)
+        mesh = Mesh(surface.vertices, surface.faces)
+        write_ply(folder / f"obj_{number:06d}.ply", mesh)
+    return folder
+
+
+def test_outlines_of_the_meshes_go_along(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "checkpoint", detector=False)
+    arguments = [str(folder), "--out", str(tmp_path / "pkg")]
+    models = _models(tmp_path / "models", [60, 78, 42])
+    done = CliRunner().invoke(export, [*arguments, "--meshes", str(models)])
+    assert done.exit_code == 0, done.output
+    assert "no outlines" not in done.stdout
+    package = read_pose_package(tmp_path / "pkg")
+    assert [entry.silhouettes for entry in package.manifest.objects] == [
+        "silhouettes-000001.npy",
+        "silhouettes-000005.npy",
+    ]
+    assert PoseEstimator.load(package, threads=1).silhouettes(5) is not None
+    wrong = _models(tmp_path / "wrong", [60, 78, 90])
+    done = CliRunner().invoke(
+        export, [str(folder), "--out", str(tmp_path / "other"), "--meshes", str(wrong)]
+    )
+    assert isinstance(done.exception, DataError)
+    assert "name the meshes that it was trained with" in str(done.exception)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_difference_is_not_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

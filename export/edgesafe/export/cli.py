@@ -55,6 +55,12 @@ _CARD_KEYS = ("intended_use", "limits")
     help="Of a pose checkpoint: looks at each region whose votes are averaged; five take five "
     "times as long and bring accuracy.  [default: 1]",
 )
+@click.option(
+    "--meshes",
+    type=click.Path(path_type=Path),
+    help="Of a pose checkpoint: folder models of its data set; outlines drawn from the meshes go "
+    "into the package, and refine its poses.",
+)
 @click.option("--name", help="Of the package.  [default: the name of its folder]")
 @click.option(
     "--release",
@@ -103,6 +109,7 @@ def export(
     text_storage: Storage,
     storage: Storage | None,
     views: str | None,
+    meshes: Path | None,
     name: str | None,
     release: int | None,
     thresholds: Path | None,
@@ -136,6 +143,7 @@ def export(
             views=int(views or 1),
             opset=opset,
             photos=photos,
+            meshes=meshes,
             overwrite=overwrite,
         )
         posed = export_pose_package(
@@ -143,9 +151,9 @@ def export(
         )
         click.echo(json.dumps(pose_summary(posed)) if as_json else pose_table(posed))
         return
-    if storage is not None or gates is not None or views is not None:
+    if any(one is not None for one in (storage, gates, views, meshes)):
         raise UsageError(
-            "--storage, --views and --gates are of pose checkpoints; this one takes "
+            "--storage, --views, --meshes and --gates are of pose checkpoints; this one takes "
             "--image-storage, --text-storage and --thresholds."
         )
     card_fields = _read(card, _CARD_KEYS)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgesafe.calib.next_release import check_out
+from edgesafe.calib.pose_silhouettes import silhouette_files, with_silhouettes
 from edgesafe.export.graph import MINIMUM_OPSET, check_model, stamp
 from edgesafe.export.parity import LIMIT, Parity
 from edgesafe.export.pose_graph import IMAGE, OBJECT, Exportable, export_pose_graph, fold
@@ -64,6 +65,8 @@ class PoseExportOptions:
         intended_use: For a person.
         limits: What the model cannot do, for a person.
         photos: Folder of photos to measure on besides the drawn pictures.
+        meshes: Folder ``models`` of BOP with the objects' meshes, from which their outlines from
+            all sides are drawn; None for a package that does not refine its poses.
         overwrite: Replace an existing package.
     """
 
@@ -79,6 +82,7 @@ class PoseExportOptions:
         "Objects, lighting and cameras unlike the training data lower the accuracy.",
     )
     photos: Path | None = None
+    meshes: Path | None = None
     overwrite: bool = False
 
 
@@ -137,6 +141,7 @@ def export_pose_package(
     Raises:
         CheckpointError: The checkpoint cannot be read.
         ExportError: A network cannot be exported, or the export does not compute the same.
+        DataError: A mesh is missing or not that of its object.
         PackageError: The result would not be a valid package.
         UsageError: ``out`` exists and is not to be, or cannot be, overwritten.
     """
@@ -149,6 +154,11 @@ def export_pose_package(
     found = load_pose_checkpoint(checkpoint)
     if not any(info.kind == "roi" for info in found.networks):
         raise ExportError(f"{checkpoint} holds no network for regions of interest: train one first")
+    objects = [known.to_json() for known in found.objects]
+    drawn = {}
+    if options.meshes is not None:
+        drawn = silhouette_files(objects, options.meshes, progress)
+        objects = with_silhouettes(objects)
     pictures = probe_pictures(options)
     exported = []
     for info in found.networks:
@@ -161,9 +171,9 @@ def export_pose_package(
         "roi": [pair for one in exported if one.info.kind == "roi" for pair in one.golden],
         "detector": [pair for one in exported if one.info.kind != "roi" for pair in one.golden],
     }
-    files = {one.file: one.onnx for one in exported}
+    files = {one.file: one.onnx for one in exported} | drawn
     files["golden.json"] = canonical_json(golden)
-    fields = _manifest(found, exported, options, name, release)
+    fields = _manifest(found, objects, exported, options, name, release)
     with atomic_folder(target, overwrite=options.overwrite) as folder:
         package = write_pose_package(folder, fields, files, overwrite=True)
         try:
@@ -310,6 +320,7 @@ def describe_network(one: ExportedNetwork, options: PoseExportOptions) -> dict[s
 
 def _manifest(
     checkpoint: PoseCheckpoint,
+    objects: Sequence[Mapping[str, Any]],
     exported: Sequence[ExportedNetwork],
     options: PoseExportOptions,
     name: str,
@@ -327,7 +338,7 @@ def _manifest(
         "name": name,
         "release": release,
         "minimum_runtime": VERSION,
-        "objects": [known.to_json() for known in checkpoint.objects],
+        "objects": list(objects),
         "networks": networks,
         "gates": {**_gates(checkpoint, exported), **options.gates},
         "golden": {"file": "golden.json"},

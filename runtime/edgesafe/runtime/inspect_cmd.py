@@ -212,7 +212,8 @@ def _object(entry: PoseObject) -> Line:
     return (
         f"{entry.id} {entry.name}",
         f"diameter {entry.diameter:.1f} mm, {size} mm, {len(entry.keypoints)} keypoints, "
-        f"{symmetric or 'no'} symmetr{'y' if symmetric == 1 else 'ies'}",
+        f"{symmetric or 'no'} symmetr{'y' if symmetric == 1 else 'ies'}, "
+        f"{'outlines from all sides' if entry.silhouettes else 'no outlines'}",
     )
 
 

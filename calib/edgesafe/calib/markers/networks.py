@@ -57,7 +57,10 @@ class Run(Protocol):
 
 
 class PackageRun:
-    """A pose package.
+    """A pose package, its networks by themselves.
+
+    Poses are not fitted to outlines: that mends what a network gets wrong without its markers, and
+    would hide what it reads.
 
     Args:
         estimator: Of the package.
@@ -91,7 +94,9 @@ class PackageRun:
         self, kind: str, data: BopDataset, objects: Sequence[int], min_visib: float
     ) -> Estimates:
         """Run the package."""
-        run = estimate_poses(self._estimator, data, objects, roi=self._roi, min_visib=min_visib)
+        run = estimate_poses(
+            self._estimator, data, objects, roi=self._roi, min_visib=min_visib, refine=False
+        )
         return run.estimates
 
 

@@ -46,6 +46,9 @@ _STEPS = (6.0, 4.0, 2.5, 1.5, 1.0)
 """Distance of the pixels on a line; two Gauss-Newton steps at each."""
 _REACH = 8
 _SHIFTS = _REACH - 2
+_LEVELS = 129
+_LEAST_VARIANCE = 0.3
+"""Of a shift, steps squared: pixels are counted, not their parts."""
 _AMPLITUDE = 0.42
 _SLOPE = 1.2
 _BLUR = 0.3
@@ -112,10 +115,10 @@ def refine_pose(
         The pose with its covariance, or None where there is nothing to fit: too little of the
         object or of its surroundings lies in the frame.
     """
-    start = _outline(silhouettes, R, t_mm, camera)
-    if start is None:
+    outline = _outline(silhouettes, R, t_mm, camera)
+    if outline is None:
         return None
-    look = _Look.of(frame, camera, start.pixels, mask, roi)
+    look = _Look.of(frame, camera, outline.pixels, mask, roi)
     sight = t_mm / np.linalg.norm(t_mm)
     loose = covariance * _PRIOR
     loose[3:, 3:] += np.outer(sight, sight) * (depth_sd * t_mm[2]) ** 2
@@ -123,13 +126,10 @@ def refine_pose(
     colours = _Colours(look)
     R0, t0 = R, t_mm
     for step in _STEPS:
-        outline = _outline(silhouettes, R, t_mm, camera)
-        if outline is None or not colours.learn(look.to_crop(outline.pixels), outline.loops, step):
+        if not colours.learn(look.to_crop(outline.pixels), outline.loops, step):
             return None
         share = colours.share(step)
         for _ in range(2):
-            if outline is None:
-                return None
             rows, shift, weight = _measure(look, share, outline, camera, step)
             information = rows.T @ (weight[:, None] * rows)
             moved = np.r_[_rotation_vector(R @ R0.T), t_mm - t0]
@@ -137,6 +137,8 @@ def refine_pose(
             delta = np.linalg.solve(information + prior, gain)
             R, t_mm = rotation_exp(delta[:3]) @ R, t_mm + delta[3:]
             outline = _outline(silhouettes, R, t_mm, camera)
+            if outline is None:
+                return None
     spread = np.linalg.inv(information + prior)
     return Refined(R, t_mm, (spread + spread.T) / 2)
 
@@ -283,15 +285,17 @@ def _histogram(bins: npt.NDArray[np.int32], weights: Floats) -> Array:
     return np.asarray(count / count.sum())
 
 
-def _edge() -> tuple[Array, Floats]:
-    """Return the shifts (D,) and 1/2 - h for pixel and shift, (2 reach + 1, D), in steps."""
+def _table() -> tuple[Array, Floats]:
+    """Return the shifts (D,), in steps, and log(h p + (1 - h)(1 - p)), (levels of p, pixels, D)."""
     shifts = np.arange(-_SHIFTS, _SHIFTS + 1.0)
-    distance = np.arange(-_REACH, _REACH + 1.0)[:, None] - shifts
-    profile = _AMPLITUDE * np.tanh(distance / (2 * _SLOPE))
-    return shifts, profile.astype(np.float32)
+    h = 0.5 - _AMPLITUDE * np.tanh((_ALONG[:, None] - shifts) / (2 * _SLOPE))
+    p = np.linspace(0, 1, _LEVELS)[:, None, None]
+    return shifts, np.log(h * p + (1 - h) * (1 - p)).astype(np.float32)
 
 
-_SHIFT, _PROFILE = _edge()
+_ALONG = np.arange(-_REACH, _REACH + 1.0)
+_SHIFT, _LOG_LIKELIHOOD = _table()
+_PLACE = np.arange(len(_ALONG))
 
 
 def _measure(
@@ -307,8 +311,8 @@ def _measure(
     lines = points[:, None] + outline.outwards[:, None] * _ALONG[:, None] * step
     flat, valid = look.at(lines)
     p = np.where(valid, share.ravel()[flat], np.float32(0.5))
-    # h p + (1 - h)(1 - p) = 1/2 + (2p - 1)(h - 1/2)
-    likelihood = np.log(0.5 - (2 * p - 1)[:, :, None] * _PROFILE).sum(axis=1, dtype=np.float64)
+    level = np.rint(p * (_LEVELS - 1)).astype(np.intp)
+    likelihood = _LOG_LIKELIHOOD[level, _PLACE].sum(axis=1, dtype=np.float64)
     likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
     likelihood /= likelihood.sum(axis=1, keepdims=True)
     mean = likelihood @ _SHIFT
@@ -324,11 +328,9 @@ def _measure(
     # The lens bends lines by less than what the next step mends.
     rays = (outline.pixels - camera.K[:2, 2]) * look.scale
     by_t[:, 2] = -(outline.outwards * rays).sum(axis=1) * inverse
-    return np.concatenate([np.cross(outline.turned, by_t), by_t], axis=1), shift, weight
-
-
-_ALONG = np.arange(-_REACH, _REACH + 1.0)
-_LEAST_VARIANCE = 0.3
+    (x, y, z), (a, b, c) = outline.turned.T, by_t.T
+    rows = np.column_stack([y * c - z * b, z * a - x * c, x * b - y * a, by_t])
+    return rows, shift, weight
 
 
 def _rotation_vector(turn: Array) -> Array:
