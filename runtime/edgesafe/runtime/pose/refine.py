@@ -52,7 +52,7 @@ _LEAST_VARIANCE = 0.3
 _AMPLITUDE = 0.42
 _SLOPE = 1.2
 _BLUR = 0.3
-"""An edge's mixed pixels count as background: it is sought that far within."""
+"""An edge's mixed pixels count as background, so that it is found that far within."""
 _INNER = 3
 _NEAR = 13
 _FAR = 44
@@ -210,7 +210,7 @@ class _Look:
         corner = np.asarray(roi.centre) - roi.side / 2 + cell / 2
         origin = scale * corner + shift
         cells = np.array([[cell * scale, 0, origin[0]], [0, cell * scale, origin[1]]])
-        seen = cv2.warpAffine(np.asarray(mask, np.float32), cells, square)
+        seen = cv2.warpAffine(np.asarray(mask, np.float32).clip(0, 1), cells, square)
         return cls(bins, valid, seen, scale, shift)
 
     def to_crop(self, pixels: Array) -> Array:
