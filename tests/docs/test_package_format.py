@@ -90,7 +90,7 @@ def test_the_limits_are_those_of_the_source() -> None:
     assert manifest_parts._MAX_LABELS == 1000 and "1 to 1000, at least one" in PAGE
     assert thresholds.QUANTILES == 21 and "21 numbers" in section("thresholds")
     assert thresholds.FAR == 1000 and "number, to 1000" in PAGE
-    assert manifest_parts.MAX_FILES == 64 and "at most 64 files" in PAGE
+    assert manifest_parts.MAX_FILES == 1024 and "at most 1,024 files" in PAGE
     assert manifest_parts.MAX_FILE_BYTES == 2**31 - 1 and "below 2 GiB" in PAGE
     assert package._MAX_MANIFEST_BYTES == 1 << 20 and "at most 1 MiB" in PAGE
     assert manifest._MAX_JSON_BYTES == 64 << 20 and "at most 64 MiB" in PAGE

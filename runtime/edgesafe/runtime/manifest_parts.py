@@ -34,7 +34,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 # One file is one protobuf message, and those end at 2 GiB.
 MAX_FILE_BYTES = 2**31 - 1
-MAX_FILES = 64
+MAX_FILES = 1024
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 METHODS = ("hysac", "safeclip", "classifier")
