@@ -39,6 +39,9 @@ class Stub:
             raise PackageError("broken: no manifest.json; export the package again")
         return cls()
 
+    def prepare(self, modality: Any) -> str:
+        return "cpu"
+
     def check(self, image: Any) -> Verdict:
         try:
             if isinstance(image, str):
