@@ -126,7 +126,7 @@ class Camera:
 
     Args:
         target: a camera's number in digits, or a stream's address.
-        name: what to call it in messages.
+        name: what its thread is called after; without a password.
         open_capture: opens it; replaced in tests.
         stall_s: seconds without a frame that count as a stall.
         first_pause_s: seconds before the first attempt to open it again; doubled for each next.
@@ -177,7 +177,10 @@ class Camera:
         failure: list[BaseException] = []
         # A daemon: a driver that hangs in read() must not keep the program from ending.
         reader = DeviceThread(
-            target=self._read_until_stopped, args=(every, failure), name="camera", daemon=True
+            target=self._read_until_stopped,
+            args=(every, failure),
+            name=f"camera {self._name}",
+            daemon=True,
         )
         end = None if duration_s is None else time.monotonic() + duration_s
         with HeldInterrupt(self._wake) as interrupt:
@@ -208,9 +211,10 @@ class Camera:
         if failure:
             raise failure[0]
         if not slot.first_open:
+            # Without its name: whoever reads several says which.
             raise SourceError(
-                f"{self._name}: cannot open the camera or stream; check that it is connected, that "
-                "nothing else holds it, and that its number or address is right"
+                "cannot open the camera or stream; check that it is connected, that nothing else "
+                "holds it, and that its number or address is right"
             )
 
     def _take(
