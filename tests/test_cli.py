@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import resource
 import subprocess
 import sys
@@ -169,6 +170,23 @@ def test_a_return_value_is_not_the_exit_status(run_body: Runner) -> None:
 
 def test_ctx_exit_is_the_exit_status(run_body: Runner) -> None:
     assert run_body(lambda: click.get_current_context().exit(1)).exit_code == 1
+
+
+def test_programs_started_by_their_module_end_like_the_command() -> None:
+    root = Path(__file__).parents[1]
+    # The command itself, and a worker that answers in JSON.
+    own = {"runtime/edgesafe/cli.py", "export/edgesafe/export/trt/rtx_worker.py"}
+    endings = {}
+    for part in ("runtime", "calib", "export", "train", "samples"):
+        for path in (root / part / "edgesafe").rglob("*.py"):
+            found = re.findall(
+                r'^if __name__ == "__main__":\n((?: .*\n)+)\Z', path.read_text(), re.M
+            )
+            if found:
+                endings[path.relative_to(root).as_posix()] = found[0].strip()
+    assert own < set(endings) and len(endings) > 15
+    bad = {p: e for p, e in endings.items() if not re.fullmatch(r"(run|run_command)\(\w+\)", e)}
+    assert set(bad) == own
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

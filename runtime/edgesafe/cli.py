@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from edgesafe.runtime.ending import exit_process, handle_interrupts
 from edgesafe.runtime.errors import EdgesafeError, MissingExtraError
 
 __all__ = ["COMMANDS", "Entry", "LazyGroup", "main", "run"]
@@ -146,12 +147,13 @@ def run(command: click.Command) -> NoReturn:
 
 
 def _end(work: Callable[[], Any]) -> NoReturn:
+    handle_interrupts()
     try:
         status = work() or 0
         sys.stdout.flush()
     except BrokenPipeError:
         _leave_broken_pipe()
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         status = _INTERRUPTED
     except click.UsageError as error:
@@ -173,7 +175,7 @@ def _end(work: Callable[[], Any]) -> NoReturn:
             "Run again with EDGESAFE_DEBUG=1 to see where, and report it with that output."
         )
         status = _NOT_DONE
-    sys.exit(status)
+    exit_process(status)
 
 
 def _missing(error: ModuleNotFoundError, entry: Entry) -> Exception:
@@ -196,7 +198,7 @@ def _say(message: str) -> None:
 def _leave_broken_pipe() -> NoReturn:
     # Python flushes stdout once more at exit; give that flush somewhere to go.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(_BROKEN_PIPE)
+    exit_process(_BROKEN_PIPE)
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

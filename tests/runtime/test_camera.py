@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +61,7 @@ def camera(fake: Fake, **options: float) -> Camera:
 
 
 def threads() -> int:
-    return sum(thread.name == "camera" for thread in threading.enumerate())
+    return sum(thread.name.startswith("camera") for thread in threading.enumerate())
 
 
 @pytest.fixture(autouse=True)
@@ -144,8 +146,8 @@ def test_an_old_frame_is_never_handed_out() -> None:
 
 
 def test_a_camera_that_cannot_be_opened_is_an_error() -> None:
-    with pytest.raises(SourceError, match="porch: cannot open"):
-        list(Camera("0", name="porch", open_capture=Fake().open).frames())
+    with pytest.raises(SourceError, match="^cannot open the camera"):
+        list(camera(Fake()).frames())
 
 
 def test_a_fault_in_the_reader_reaches_the_consumer() -> None:
@@ -167,6 +169,71 @@ def test_closing_ends_the_reader() -> None:
     frames.close()
     assert threads() == 0
     assert fake.released == 1
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Whatever started the tests may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupt_after(seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    return timer
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("silent_s", [0.002, 1.5])
+def test_an_interrupt_while_it_waits_ends_it_soon(silent_s: float) -> None:
+    source = camera(Fake([0.0, *[silent_s] * 100_000]), stall_s=5)
+    frames = source.frames()
+    next(frames)
+    timer = interrupt_after(0.1)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in frames:
+            pass
+    timer.join()
+    assert time.monotonic() - started < 2.5
+    assert source.counts.produced == source.counts.taken + source.counts.dropped
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_while_the_frame_is_judged_comes_with_the_next() -> None:
+    fake = Fake([0.001] * 10_000)
+    source = camera(fake)
+    frames = source.frames()
+    next(frames)
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        next(frames)
+    assert source.counts.taken == 1
+    assert source.counts.produced == source.counts.taken + source.counts.dropped
+    assert fake.released == 1
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_during_the_last_frame_is_not_lost() -> None:
+    frames = camera(Fake([0.0] * 10)).frames(max_frames=1)
+    next(frames)
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        next(frames)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_while_it_is_opened() -> None:
+    def slow(target: str) -> None:
+        time.sleep(0.5)
+
+    timer = interrupt_after(0.05)
+    with pytest.raises(KeyboardInterrupt):
+        list(Camera("0", open_capture=slow).frames())
+    timer.join()
 
 
 class _Mjpeg(BaseHTTPRequestHandler):

@@ -39,6 +39,9 @@ class Stub:
             raise PackageError("broken: no manifest.json; export the package again")
         return cls()
 
+    def prepare(self, modality: Any) -> str:
+        return "cpu"
+
     def check(self, image: Any) -> Verdict:
         try:
             if isinstance(image, str):
@@ -296,6 +299,8 @@ def test_a_camera_that_is_not_there(photos: Path, monkeypatch: pytest.MonkeyPatc
     result = run("0", "--json")
     assert brief(result) == [("0", "undecided", "unopened")]
     assert status(result) == 3
+    assert str(result.exception).startswith("not everything could be judged: 0: cannot open")
+    assert "0: unopened: cannot open the camera or stream; check" in result.stderr
 
 
 def test_interrupting_a_camera_is_its_proper_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -122,14 +124,33 @@ def stream(photos: Path) -> Iterator[str]:
     thread.join()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore Ctrl-C, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def started(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A program that does not outlive its test."""
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_stream_is_ended_by_an_interrupt(
     tiny_package: Path, stream: str, environment: dict[str, str]
 ) -> None:
     pytest.importorskip("cv2")
     command = [*EDGESAFE, stream, "--model", str(tiny_package), "--json"]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as program:
+    with started(command, environment) as program:
         assert program.stdout is not None
         lines = [json.loads(program.stdout.readline()) for _ in range(3)]
         program.send_signal(signal.SIGINT)
@@ -138,5 +159,43 @@ def test_a_stream_is_ended_by_an_interrupt(
     assert lines[0]["index"] < lines[1]["index"] < lines[2]["index"]
     assert program.returncode == 0, complaint
     assert "camera is closed" in complaint
+    verdicts = len(lines) + len(rest.splitlines())
+    assert f"{verdicts} safe, 0 unsafe, 0 undecided" in complaint
     assert "secret" not in rest + complaint + json.dumps(lines)
+    assert "Traceback" not in complaint
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_stream_that_does_not_answer_is_ended_by_an_interrupt(
+    tiny_package: Path, environment: dict[str, str]
+) -> None:
+    pytest.importorskip("cv2")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}/live"
+        command = [*EDGESAFE, address, "--model", str(tiny_package), "--json"]
+        mute.settimeout(30)
+        with started(command, environment) as program, mute.accept()[0]:
+            program.send_signal(signal.SIGINT)
+            output, complaint = program.communicate(timeout=30)
+    assert (program.returncode, output) == (130, "")
+    assert complaint.strip() == "edgesafe: interrupted"
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.25, 0.5])
+def test_an_interrupt_at_the_start(
+    tiny_package: Path, stream: str, environment: dict[str, str], after_s: float
+) -> None:
+    """Also within an import: it is not taken for a library that is not installed."""
+    pytest.importorskip("cv2")
+    code = "from edgesafe.cli import main; print(flush=True); main()"
+    command = [sys.executable, "-c", code, "moderate", stream, "--model", str(tiny_package)]
+    with started(command, environment) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        time.sleep(0.05 + after_s)
+        program.send_signal(signal.SIGINT)
+        _, complaint = program.communicate(timeout=30)
+    assert program.returncode in (0, 130), complaint
+    assert "interrupted" in complaint
     assert "Traceback" not in complaint

@@ -14,6 +14,7 @@ from edgesafe.calib.retrieval.protocol import TASKS, Row
 from edgesafe.runtime.errors import DataError
 from edgesafe.samples import experiments
 from edgesafe.samples.experiments import METHODS, main, shape_of
+from edgesafe.samples.listing import read_listing
 
 
 def row(task: str, recall: float, *, redirected: bool) -> Row:
@@ -73,7 +74,7 @@ def test_photos_of_the_test_are_not_trained_on(tmp_path: Path) -> None:
     (source / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
     plan = experiments.Plan(tmp_path, tmp_path / "data", 1.0, False)
     experiments._prepare(plan, source)
-    train, test = (experiments._records(plan.data / f"{n}.jsonl") for n in ("train", "test"))
+    train, test = (read_listing(plan.data / f"{n}.jsonl") for n in ("train", "test"))
     assert len(train) + len(test) == 200 and train and test
     assert not {r["photo"] for r in train} & {r["photo"] for r in test}
     assert train[0]["safe_image"] == str((source / "a.png").resolve())

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from edgesafe.cli import run
 from edgesafe.export.calibration_data import read_cases, split_cases
 from edgesafe.export.lower import lower, run_graph
 from edgesafe.export.quantise import METHODS
@@ -118,7 +119,4 @@ def _line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except EdgesafeError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

@@ -11,7 +11,8 @@ frame for ``stall_s`` gives a ``stalled`` frame without pixels, repeated ever mo
 silence lasts, and a frame older than ``stall_s`` is never handed out.
 
 ``produced = taken + dropped`` holds when it ends (:class:`Counts`). A driver that hangs inside one
-read cannot be killed from here; its silence is still reported.
+read cannot be killed from here; its silence is still reported. Ctrl-C is raised where the consumer
+asks for the next frame, never inside the hand-over (:mod:`edgesafe.runtime.ending`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesafe.runtime.ending import DeviceThread, HeldInterrupt
 from edgesafe.runtime.errors import SourceError
 from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.video import Frame, import_cv2, to_rgb
@@ -124,7 +126,7 @@ class Camera:
 
     Args:
         target: a camera's number in digits, or a stream's address.
-        name: what to call it in messages.
+        name: what its thread is called after; without a password.
         open_capture: opens it; replaced in tests.
         stall_s: seconds without a frame that count as a stall.
         first_pause_s: seconds before the first attempt to open it again; doubled for each next.
@@ -169,41 +171,58 @@ class Camera:
         Raises:
             SourceError: it could not be opened the first time.
             MissingExtraError: OpenCV is not installed.
+            KeyboardInterrupt: Ctrl-C, also one that came while the consumer had the last frame; a
+                second one does not wait for the consumer.
         """
         failure: list[BaseException] = []
         # A daemon: a driver that hangs in read() must not keep the program from ending.
-        reader = threading.Thread(
-            target=self._read_until_stopped, args=(every, failure), name="camera", daemon=True
+        reader = DeviceThread(
+            target=self._read_until_stopped,
+            args=(every, failure),
+            name=f"camera {self._name}",
+            daemon=True,
         )
         end = None if duration_s is None else time.monotonic() + duration_s
-        reader.start()
-        try:
-            self._wait_for_first_open(failure)
-            yield from self._take(end, max_frames, failure)
-        finally:
-            self._stop.set()
-            with self._slot.changed:
-                self._slot.changed.notify_all()
-            reader.join(READ_TIMEOUT_S + 1)
-            with self._slot.changed:
-                self._discard()
+        with HeldInterrupt(self._wake) as interrupt:
+            reader.start()
+            try:
+                self._wait_for_first_open(failure, interrupt)
+                yield from self._take(end, max_frames, failure, interrupt)
+            finally:
+                self._stop.set()
+                self._wake()
+                reader.join(READ_TIMEOUT_S + 1)
+                with self._slot.changed:
+                    self._discard()
 
-    def _wait_for_first_open(self, failure: list[BaseException]) -> None:
+    def _wake(self) -> None:
+        # Its lock may be taken again by the thread that has it: this also runs in a signal handler.
+        with self._slot.changed:
+            self._slot.changed.notify_all()
+
+    def _wait_for_first_open(self, failure: list[BaseException], interrupt: HeldInterrupt) -> None:
         slot = self._slot
         with slot.changed:
             slot.changed.wait_for(
-                lambda: slot.first_open is not None or bool(failure), OPEN_TIMEOUT_S * 2
+                lambda: slot.first_open is not None or bool(failure) or interrupt.pending,
+                OPEN_TIMEOUT_S * 2,
             )
+        interrupt.deliver()
         if failure:
             raise failure[0]
         if not slot.first_open:
+            # Without its name: whoever reads several says which.
             raise SourceError(
-                f"{self._name}: cannot open the camera or stream; check that it is connected, that "
-                "nothing else holds it, and that its number or address is right"
+                "cannot open the camera or stream; check that it is connected, that nothing else "
+                "holds it, and that its number or address is right"
             )
 
     def _take(
-        self, end: float | None, max_frames: int | None, failure: list[BaseException]
+        self,
+        end: float | None,
+        max_frames: int | None,
+        failure: list[BaseException],
+        interrupt: HeldInterrupt,
     ) -> Generator[Frame, None, None]:
         slot = self._slot
         taken, silence = 0, self._stall_s
@@ -213,7 +232,11 @@ class Camera:
             if end is not None:
                 wait = min(wait, end - time.monotonic())
             with slot.changed:
-                slot.changed.wait_for(lambda: slot.frame is not None or bool(failure), max(0, wait))
+                slot.changed.wait_for(
+                    lambda: slot.frame is not None or bool(failure) or interrupt.pending,
+                    max(0, wait),
+                )
+                interrupt.deliver()
                 frame = None
                 if slot.frame is not None and time.monotonic() - slot.born <= self._stall_s:
                     frame = Frame(slot.index, rgb=slot.frame)

@@ -19,8 +19,14 @@ __all__ = ["Fields", "parse_json"]
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
-def parse_json(data: bytes, where: str) -> Fields:
+def parse_json(data: bytes, where: str, mend: str | None = None) -> Fields:
     """Parse strict JSON whose top is an object.
+
+    Args:
+        data: The bytes of the file.
+        where: Its place for messages.
+        mend: What to do about it, the end of every complaint, also of the values read later; none
+            where empty. None: of a file in a package.
 
     Raises:
         PackageError: Not UTF-8, not JSON, a repeated key, NaN or Infinity, nested too deeply, or
@@ -31,10 +37,9 @@ def parse_json(data: bytes, where: str) -> Fields:
             data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
-        raise PackageError(
-            f"{where} is not valid JSON ({error}): fetch or export the package again"
-        ) from None
-    return Fields(value, where)
+        remedy = "fetch or export the package again" if mend is None else mend
+        raise _complaint(f"{where} is not valid JSON ({error})", remedy) from None
+    return Fields(value, where, mend or "")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -55,17 +60,19 @@ class Fields:
     Args:
         value: What should be an object.
         where: Its place for messages, e.g. ``"manifest.json: thresholds.image"``.
+        mend: What to do about it, the end of every complaint; none where empty.
 
     Raises:
         PackageError: From every method, where the value is missing or not as asked for.
     """
 
-    def __init__(self, value: Any, where: str) -> None:
+    def __init__(self, value: Any, where: str, mend: str = "") -> None:
         """Hold a value that must be an object."""
         if not isinstance(value, Mapping):
-            raise PackageError(f"{where} must be an object, not {_kind(value)}")
+            raise _complaint(f"{where} must be an object, not {_kind(value)}", mend)
         self.value: Mapping[str, Any] = value
         self.where = where
+        self.mend = mend
 
     def __contains__(self, name: str) -> bool:
         """Tell whether a key is there and not null."""
@@ -75,14 +82,12 @@ class Fields:
         """Refuse every key that is not named."""
         unknown = sorted(set(self.value) - set(names))
         if unknown:
-            raise PackageError(
-                f"{self.where} has unknown keys {unknown}: the package was made for another "
-                "version of edgesafe or was edited"
-            )
+            remedy = "the package was made for another version of edgesafe or was edited"
+            raise _complaint(f"{self.where} has unknown keys {unknown}", self.mend or remedy)
 
     def fail(self, name: str, problem: str) -> PackageError:
         """Return the error for a field, to be raised by the caller."""
-        return PackageError(f"{self.where}: {name} {problem}")
+        return _complaint(f"{self.where}: {name} {problem}", self.mend)
 
     def get(self, name: str) -> Any:
         """Return a value that must be there and not null."""
@@ -93,7 +98,7 @@ class Fields:
 
     def fields(self, name: str) -> Fields:
         """Return a nested object."""
-        return Fields(self.get(name), f"{self.where}.{name}")
+        return Fields(self.get(name), f"{self.where}.{name}", self.mend)
 
     def text(self, name: str, *, empty: bool = False) -> str:
         """Return a string; an empty one only where ``empty`` allows it."""
@@ -133,14 +138,14 @@ class Fields:
 
     def number(self, name: str, low: float, high: float) -> float:
         """Return a finite number in low..high."""
-        return _number(self.get(name), low, high, f"{self.where}: {name}")
+        return self._number(name, self.get(name), low, high)
 
     def numbers(self, name: str, low: float, high: float, count: int | None = None) -> list[float]:
         """Return a list of finite numbers in low..high, of ``count`` values where given."""
         values = self.items(name)
         if count is not None and len(values) != count:
             raise self.fail(name, f"must have {count} numbers, not {len(values)}")
-        return [_number(value, low, high, f"{self.where}: {name}") for value in values]
+        return [self._number(name, value, low, high) for value in values]
 
     def interval(self, name: str, low: float, high: float) -> tuple[float, float]:
         """Return (lower, upper), both finite in low..high and in this order."""
@@ -163,17 +168,20 @@ class Fields:
             raise self.fail(name, "must be a list of texts")
         return tuple(values)
 
+    def _number(self, name: str, value: Any, low: float, high: float) -> float:
+        if type(value) not in (int, float):
+            raise self.fail(name, f"must be a number, not {_kind(value)}")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not (math.isfinite(number) and low <= number <= high):
+            raise self.fail(name, f"must be a finite number in {low:g}..{high:g}, not {number!r}")
+        return number
 
-def _number(value: Any, low: float, high: float, where: str) -> float:
-    if type(value) not in (int, float):
-        raise PackageError(f"{where} must be a number, not {_kind(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not (math.isfinite(number) and low <= number <= high):
-        raise PackageError(f"{where} must be a finite number in {low:g}..{high:g}, not {number!r}")
-    return number
+
+def _complaint(problem: str, mend: str) -> PackageError:
+    return PackageError(f"{problem}: {mend}" if mend else problem)
 
 
 def _kind(value: Any) -> str:

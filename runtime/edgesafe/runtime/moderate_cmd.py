@@ -103,6 +103,8 @@ class _Run:
             self._frame(source, frame)
 
     def _camera(self, source: Source) -> None:
+        # Before the first frame waits for it.
+        self.moderator.prepare("image")
         camera = Camera(source.target, name=source.name)
         chosen = self.sampling
         frames = camera.frames(

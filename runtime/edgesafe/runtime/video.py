@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesafe.runtime.containers.base import check_size
+from edgesafe.runtime.ending import HeldInterrupt
 from edgesafe.runtime.errors import MissingExtraError
 from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.sources import is_video
@@ -51,7 +52,8 @@ def import_cv2() -> ModuleType:
         MissingExtraError: it is not installed.
     """
     try:
-        import cv2
+        with HeldInterrupt():
+            import cv2
     except ImportError as error:
         raise MissingExtraError("cv2", "cpu") from error
     module: ModuleType = cv2

@@ -26,7 +26,8 @@ from torch import Tensor
 from edgesafe.cli import run
 from edgesafe.runtime.errors import MissingExtraError
 from edgesafe.runtime.files import atomic_write
-from edgesafe.samples.policy import auc_with_interval, read_listing
+from edgesafe.samples.listing import read_listing
+from edgesafe.samples.policy import auc_with_interval
 from edgesafe.train.encoders.base import DualEncoder, build_encoder
 from edgesafe.train.encoders.edge import mean_of
 

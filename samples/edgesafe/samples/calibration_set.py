@@ -17,6 +17,7 @@ import click
 
 from edgesafe.cli import run
 from edgesafe.samples.hazards import photos
+from edgesafe.samples.listing import read_listing
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -28,7 +29,7 @@ def build(plain: Path, photo_folders: list[Path], val: Path, out: Path) -> Path:
         ``out/records.jsonl``.
 
     Raises:
-        DataError: a photo folder without photos.
+        DataError: a photo folder without photos, or a listing that cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
@@ -41,8 +42,7 @@ def build(plain: Path, photo_folders: list[Path], val: Path, out: Path) -> Path:
     kept = [p.path for p in photos.read_photos(photo_folders) if p.split == "val"]
     for path in loose + kept:
         add(path, label="safe", kind="plain", photo=path.name)
-    for line in val.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+    for record in read_listing(val):
         common = {"tag": record["tag"], "photo": record["photo"]}
         add(val.parent / record["safe_image"], label="safe", kind="twin", **common)
         add(

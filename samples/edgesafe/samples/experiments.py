@@ -34,6 +34,7 @@ from edgesafe.runtime import lorentz
 from edgesafe.runtime.errors import DataError, EdgesafeError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.finite_range import FiniteRange
+from edgesafe.samples.listing import read_listing
 from edgesafe.train import engine
 from edgesafe.train.checkpoint import load_checkpoint
 from edgesafe.train.config import DataConfig, read_config
@@ -186,10 +187,10 @@ def _prepare(plan: Plan, given: Path | None) -> None:
         return
     source = given or _build(plan.work)
     listing = source / "train.jsonl" if source.is_dir() else source
-    lines = _records(listing)
+    lines = read_listing(listing)
     ready = source / "test.jsonl"
     if source.is_dir() and ready.is_file():
-        train, test = lines, _records(ready)
+        train, test = lines, read_listing(ready)
     else:
         test = [r for r in lines if _held_out(r)]
         train = [r for r in lines if not _held_out(r)]
@@ -213,13 +214,6 @@ def _held_out(record: Mapping[str, Any]) -> bool:
     """Whether the photo that a record was made of is for the test; by its name, so for ever."""
     photo = str(record.get("photo") or record["safe_image"])
     return int(hashlib.sha256(photo.encode()).hexdigest(), 16) % TEST_SHARE == 0
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON lines ({error}).") from error
 
 
 def _write(path: Path, records: Sequence[Mapping[str, Any]], folder: Path) -> None:

@@ -199,7 +199,10 @@ def write(root: Path) -> None:
 def _read(path: Path) -> Json | None:
     if not path.is_file():
         return None
-    found: Json = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found: Json = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}): make it again") from error
     return found
 
 

@@ -46,11 +46,6 @@ class Scored:
         return bool(self.record["label"] == "unsafe")
 
 
-def read_listing(path: Path) -> list[dict[str, Any]]:
-    """Records of a JSON lines file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
 def judge(package: Package, listings: Iterable[Path]) -> list[Judged]:
     """Score every record, without the thresholds of the package.
 

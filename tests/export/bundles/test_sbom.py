@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgesafe.export.bundles.licences import spdx_id
+from edgesafe.export.bundles.licences import cyclonedx_licences, spdx_id
 from edgesafe.export.bundles.sbom import sbom
 from edgesafe.runtime.package import read_package, write_package
 
@@ -25,6 +26,8 @@ def test_every_file_is_listed_with_its_digest(tiny_package: Path) -> None:
     libraries = {c["name"]: c for c in bill["components"] if c["type"] == "library"}
     assert {"edgesafe", "numpy", "pillow", "click"} <= set(libraries)
     assert "torch" not in libraries
+    assert libraries["edgesafe"]["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+    assert all(libraries[name]["licenses"] for name in ("numpy", "pillow", "click"))
     assert libraries["numpy"]["purl"].startswith("pkg:pypi/numpy@")
     references = {c["bom-ref"] for c in bill["components"]}
     assert set(bill["dependencies"][0]["dependsOn"]) == references
@@ -102,3 +105,41 @@ def test_a_licence_has_its_identifier_or_its_name(tiny_parts: Any, tmp_path: Pat
         fields["weights"]["licence"] = text
         bill = json.loads(sbom(write_package(tmp_path / str(number), fields, files)))
         assert bill["metadata"]["component"]["licenses"] == [{"license": entry}]
+
+
+APACHE, MIT, BSD = (
+    f"License :: OSI Approved :: {name}"
+    for name in ("Apache Software License", "MIT License", "BSD License")
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "licences"),
+    [
+        ([("License-Expression", "MIT"), ("License", "see LICENSE")], [{"license": {"id": "MIT"}}]),
+        (
+            [("License-Expression", "0BSD AND MIT")],
+            [{"expression": "0BSD AND MIT"}],
+        ),
+        ([("License", "Apache 2.0"), ("Classifier", APACHE)], [{"license": {"id": "Apache-2.0"}}]),
+        ([("License", "BSD"), ("Classifier", MIT)], [{"license": {"id": "MIT"}}]),
+        ([("License", "ours"), ("Classifier", APACHE)], [{"license": {"name": "ours"}}]),
+        (
+            [("License", "Copyright\nAll rights"), ("Classifier", BSD)],
+            [{"license": {"name": "BSD License"}}],
+        ),
+        (
+            [("Classifier", MIT), ("Classifier", APACHE), ("Classifier", "Typing :: Typed")],
+            [{"license": {"id": "MIT"}}, {"license": {"name": "Apache Software License"}}],
+        ),
+        ([("License", "UNKNOWN"), ("Classifier", "License :: OSI Approved")], []),
+        ([], []),
+    ],
+)
+def test_licences_of_a_distribution(
+    headers: list[tuple[str, str]], licences: list[dict[str, Any]]
+) -> None:
+    message: Any = Message()
+    for name, value in headers:
+        message[name] = value
+    assert cyclonedx_licences(message) == licences

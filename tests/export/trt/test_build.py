@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import importlib.util
 import json
+import os
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 from edgesafe.export.trt.bundle import prepare, write_bundle
 from edgesafe.export.trt.device import build, check
 from edgesafe.export.trt.device.profiles import Range
-from edgesafe.export.trt.device.reading import Bundle, BundleError
+from edgesafe.export.trt.device.reading import Bundle, BundleError, BundleUsageError
 from edgesafe.export.trt.device.refusals import Platform
 from edgesafe.export.trt.device.settings import Settings, parse
 from edgesafe.export.trt.networks import read_any_package
@@ -150,6 +152,43 @@ def test_engines_are_for_their_owner_and_say_how_they_were_made(
     entry = bundle.description["files"]["networks/image.onnx"]
     assert made["onnx_sha256"] == entry["sha256"]
     assert made["profile"] == {"batch": [1, 3, 5]}
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_build(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_only = tmp_path / "read-only"
+    read_only.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != read_only and access(path, mode))
+    for option in ("--out", "--timing-cache"):
+        path = read_only / "new" / "there"
+        told = (
+            f"{option} {path}: {read_only} cannot be written to: name another place with {option}"
+        )
+        with pytest.raises(BundleUsageError, match=told):
+            build.check_usage(bundle, settings(bundle, tmp_path, option, str(path)))
+        # Nothing is written by it.
+        build.check_usage(bundle, settings(bundle, tmp_path, option, str(path), "--dry-run"))
+
+
+def test_what_the_system_refuses_to_write_says_what_to_do(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*arguments: str) -> None:
+        chosen = settings(bundle, tmp_path, *arguments)
+        build.build_all(fake, bundle, chosen, build.choose_profiles(bundle, chosen), lambda _: None)
+
+    with pytest.raises(BundleUsageError, match="--out /proc/here: it cannot be written .*: name"):
+        make("--out", "/proc/here")
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(build.os, "open", full)
+    with pytest.raises(BundleError, match="t.cache: the disk is full: make room, or name") as error:
+        make()
+    assert not isinstance(error.value, BundleUsageError)
 
 
 def test_settings_are_checked_against_the_platform(bundle: Bundle, tmp_path: Path) -> None:

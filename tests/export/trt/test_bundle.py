@@ -130,7 +130,9 @@ def test_a_dry_run_needs_nothing_but_python(bundle: Path, tmp_path: Path) -> Non
         (["--out", "BUNDLE"], "is in the bundle: name a place outside of it"),
         (["--out", "BUNDLE/bundle.json"], "is not a folder"),
         (["--timing-cache", "BUNDLE/networks/t"], "is in the bundle"),
+        (["--out", "/dev/null/engines"], "/dev/null is not a folder: choose another place"),
         (["--timing-cache", "BUNDLE/networks"], "is a folder: name a file"),
+        (["--timing-cache", "/dev/null/times"], "/dev/null is not a folder: choose another place"),
     ],
 )
 def test_wrong_options_of_the_build_script(

@@ -78,16 +78,6 @@ def test_every_precision_and_capability(
     assert "SM75 refused, not required: no product" in printed
 
 
-def test_each_takes_the_capabilities_in_turn(
-    head_package: Path, asked: list[tuple[str, str, list[str]]]
-) -> None:
-    chosen = [argument for sm in SMS for argument in ("--sm", sm)]
-    run(head_package, head_package, "--precision", "fp32", "--each", 2, *chosen, "--json")
-    got = [sms for _, _, sms in asked]
-    assert all(len(sms) == 2 for sms in got)
-    assert got[0] == ["SM80", "SM86"] and got[1] == ["SM89", "SM120"]
-
-
 def test_a_refusal_fails_after_all_is_told(
     head_package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

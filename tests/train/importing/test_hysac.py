@@ -250,5 +250,6 @@ def test_bounds_that_are_none_are_no_package(
     (tmp_path / "hysac_bounds.json").write_text(json.dumps(table))
     with pytest.raises(CheckpointError, match=told) as error:
         read_bounds(tmp_path / "hysac_bounds.json")
-    assert "Fetch the release's hysac_bounds.json again" in str(error.value)
+    mend = ": fetch the release's hysac_bounds.json again, or name another with --bounds"
+    assert str(error.value).endswith(mend)
     assert "package" not in str(error.value)

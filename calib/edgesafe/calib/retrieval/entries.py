@@ -126,7 +126,7 @@ def _records(path: str) -> Iterator[Entry | NotIndexed]:
                 try:
                     yield _record(line, source, folder)
                 except PackageError as error:
-                    yield NotIndexed(source, "bad_record", _told(error))
+                    yield NotIndexed(source, "bad_record", str(error))
     except OSError as error:
         yield NotIndexed(path, "unreadable", error.strerror or str(error), missing=True)
         return
@@ -135,7 +135,7 @@ def _records(path: str) -> Iterator[Entry | NotIndexed]:
 
 
 def _record(line: bytes, source: str, folder: Path) -> Entry:
-    record = parse_json(line.removeprefix(b"\xef\xbb\xbf"), source)
+    record = parse_json(line.removeprefix(b"\xef\xbb\xbf"), source, mend="")
     if ("image" in record) == ("text" in record):
         raise PackageError(f'{source}: needs either "image" or "text"')
     modality: Modality = "image" if "image" in record else "text"
@@ -159,8 +159,3 @@ def _record(line: bytes, source: str, folder: Path) -> Entry:
 
 def _refused(source: str, refused: Refused, missing: bool) -> NotIndexed:
     return NotIndexed(source, refused.code, refused.detail, missing)
-
-
-def _told(error: PackageError) -> str:
-    """The reader of JSON is made for packages; this is a user's file."""
-    return str(error).replace(": fetch or export the package again", "")

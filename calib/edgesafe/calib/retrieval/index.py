@@ -213,7 +213,7 @@ class Index:
         # A slice beyond the end is short, which the parser finds.
         data = self._items[s][start : start + length].tobytes()
         with _as_data_error():
-            return decode_item(data, where)
+            return decode_item(data, where, _MEND)
 
     def point(self, row: int) -> NDArray[np.float64]:
         """The point of a row, (dim,)."""
@@ -442,7 +442,7 @@ def _read_state(folder: Path) -> _State:
             "`edgesafe index --out` wrote"
         ) from None
     with _as_data_error():
-        return _parse_state(parse_json(data, str(file)))
+        return _parse_state(parse_json(data, str(file), _MEND))
 
 
 def _parse_state(top: Fields) -> _State:
@@ -463,7 +463,7 @@ def _parse_state(top: Fields) -> _State:
     origin = Origin(*(package.text(name) for name in ("identity", "digest", "space", "path")))
     segments = []
     for number, value in enumerate(top.items("segments")):
-        fields = Fields(value, f"{top.where}: segments[{number}]")
+        fields = Fields(value, f"{top.where}: segments[{number}]", top.mend)
         files = {}
         for part in _PARTS:
             entry = fields.fields(part)
@@ -481,9 +481,8 @@ def _parse_state(top: Fields) -> _State:
 
 @contextmanager
 def _as_data_error() -> Iterator[None]:
-    """The readers of JSON are made for packages; this is an index."""
+    """The readers of JSON raise the error of packages; this is an index."""
     try:
         yield
     except PackageError as error:
-        message = str(error).replace(": fetch or export the package again", "")
-        raise DataError(f"{message}: {_MEND}") from None
+        raise DataError(str(error)) from None

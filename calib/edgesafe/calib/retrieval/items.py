@@ -59,13 +59,18 @@ def encode_item(item: Item) -> bytes:
     return canonical_json(dict(vars(item))) + b"\n"
 
 
-def decode_item(data: bytes, where: str) -> Item:
+def decode_item(data: bytes, where: str, mend: str | None = None) -> Item:
     """Read what :func:`encode_item` wrote.
+
+    Args:
+        data: The line.
+        where: Its place for messages.
+        mend: What to do about a bad one; see :func:`edgesafe.runtime.fields.parse_json`.
 
     Raises:
         PackageError: It is something else.
     """
-    line = parse_json(data, where)
+    line = parse_json(data, where, mend)
     decision, modality = line.one_of("verdict", *DECISIONS), line.one_of("modality", *MODALITIES)
     return Item(
         id=line.text("id"),

@@ -1,7 +1,8 @@
 """A CycloneDX 1.6 bill of materials: the package, its files, and what runs it.
 
 The same package gives the same bytes: the serial number is made of the package's digest, the time
-is that of the package. Licences that have no SPDX identifier are given by name.
+is that of the package. Licences that have no SPDX identifier are given by name; those of libraries
+are what their installed distributions say.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
 import onnx
 
-from edgesafe.export.bundles.licences import spdx_id
+from edgesafe.export.bundles.licences import cyclonedx_licence, cyclonedx_licences
 from edgesafe.export.bundles.specs import Spec, graph_specs
 from edgesafe.runtime.manifest import Common
 from edgesafe.runtime.package import Package, PosePackage
@@ -70,7 +71,7 @@ def _model(manifest: Common, reference: str) -> dict[str, Any]:
         "version": str(manifest.release),
         "description": manifest.intended_use,
         "hashes": [{"alg": "SHA-256", "content": manifest.digest}],
-        "licenses": [{"license": _licence(manifest.weights.licence)}],
+        "licenses": [cyclonedx_licence(manifest.weights.licence)],
         "properties": [
             {"name": "edgesafe:kind", "value": str(manifest.raw["kind"])},
             {"name": "edgesafe:identity", "value": manifest.identity},
@@ -79,11 +80,6 @@ def _model(manifest: Common, reference: str) -> dict[str, Any]:
         ],
         "modelCard": {"considerations": {k: v for k, v in considerations.items() if v}},
     }
-
-
-def _licence(text: str) -> dict[str, str]:
-    known = spdx_id(text)
-    return {"name": text} if known is None else {"id": known}
 
 
 def _files(package: Package | PosePackage) -> Iterator[dict[str, Any]]:
@@ -136,18 +132,24 @@ def _libraries() -> Iterator[dict[str, Any]]:
         if found is None or found.group(1).lower() in seen:
             continue
         seen.add(found.group(1).lower())
-        try:
-            yield _library(found.group(1).lower(), metadata.version(found.group(1)))
-        except metadata.PackageNotFoundError:
-            yield _library(found.group(1).lower(), None)
+        yield _library(found.group(1).lower())
 
 
-def _library(name: str, version: str | None) -> dict[str, Any]:
+def _library(name: str, version: str | None = None) -> dict[str, Any]:
+    """Describe a distribution; the version is that of what is installed, unless given."""
+    licences: list[dict[str, Any]] = []
+    try:
+        installed = metadata.metadata(name)
+        version = version or installed["Version"]
+        licences = cyclonedx_licences(installed)
+    except metadata.PackageNotFoundError:
+        pass  # the name is all that is known
     reference = f"pkg:pypi/{name}" + (f"@{version}" if version else "")
-    component: Mapping[str, Any] = {
+    return {
         "type": "library",
         "bom-ref": reference,
         "name": name,
+        **({"version": version} if version else {}),
+        **({"licenses": licences} if licences else {}),
         "purl": reference,
     }
-    return {**component, **({"version": version} if version else {})}

@@ -2,7 +2,7 @@
 
 What continuous integration runs (``make trt-check``): every package is made in float32, fp16 and
 int8, and TensorRT-RTX parses and builds every network of it, as ``edgesafe export --verify-build``
-has it do. ``--each N`` builds for N of the compute capabilities only, in turn.
+has it do.
 
 int8 is quantised by the method that needs nothing else installed. What the precisions change of
 the answers is not judged here.
@@ -10,7 +10,6 @@ the answers is not judged here.
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -41,7 +40,6 @@ def check_packages(
     sms: Sequence[str] = _ALL,
     *,
     keep: float = 0.0,
-    each: int | None = None,
 ) -> Iterator[tuple[str, Verified]]:
     """Makes, parses and builds; yields the name of a package with what was found of a network.
 
@@ -51,17 +49,12 @@ def check_packages(
         precisions: To make.
         sms: Compute capabilities.
         keep: Of int8: share of the multiplications that stay in float32.
-        each: Build every network for so many of them only, in turn.
     """
-    turn = itertools.cycle(sms)
     for source in packages:
         name = source.resolve().name
         for precision in precisions:
             for item in _networks(source, precision, calib, keep):
-                wanted = (
-                    sms if each is None else sorted(itertools.islice(turn, each), key=sms.index)
-                )
-                yield name, verify_network(item, wanted, progress=_progress)
+                yield name, verify_network(item, sms, progress=_progress)
 
 
 def _networks(
@@ -126,7 +119,6 @@ def _progress(stage: str) -> None:
 @click.option("--precision", type=click.Choice(PRECISIONS), multiple=True, default=PRECISIONS)
 @click.option("--sm", type=click.Choice(_ALL), multiple=True, default=_ALL)
 @click.option("--keep", type=FiniteRange(0, 1), default=0.0, show_default=True)
-@click.option("--each", type=click.IntRange(0), help="Build for so many capabilities, in turn.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per network.")
 def main(
     packages: tuple[Path, ...],
@@ -134,16 +126,13 @@ def main(
     precision: tuple[Precision, ...],
     sm: tuple[str, ...],
     keep: float,
-    each: int | None,
     as_json: bool,
 ) -> None:
     """Parse and build the networks of PACKAGES in every precision; exit 3 where one fails."""
     if "int8" in precision and not calib:
         raise UsageError("int8 needs calibration data: give --calib")
     found = []
-    for name, result in check_packages(
-        packages, read_cases(calib), precision, sm, keep=keep, each=each
-    ):
+    for name, result in check_packages(packages, read_cases(calib), precision, sm, keep=keep):
         found.append((name, result))
         if as_json:
             click.echo(json.dumps({"package": name, **result.to_json()}))

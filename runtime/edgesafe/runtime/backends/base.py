@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from edgesafe.runtime.ending import HeldInterrupt
 from edgesafe.runtime.errors import BackendError
 
 __all__ = [
@@ -100,7 +101,8 @@ def default_threads() -> int:
 def find_module(name: str) -> Any | None:
     """Import a library; None where it is not installed or cannot be loaded."""
     try:
-        return importlib.import_module(name)
+        with HeldInterrupt():
+            return importlib.import_module(name)
     except (ImportError, OSError, RuntimeError):  # the latter two: its own libraries are missing
         return None
 

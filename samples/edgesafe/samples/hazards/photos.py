@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgesafe.runtime.errors import DataError
+from edgesafe.samples.listing import read_listing
 
 CAPTIONS: dict[str, str] = {
     "rocks2-l.png": "a pile of yellow rocks",
@@ -155,15 +155,15 @@ def read_photos(folders: list[Path]) -> list[Photo]:
         folders: each either holds ``photos.jsonl`` or loose pictures named in `CAPTIONS`.
 
     Raises:
-        DataError: a folder holds no photo at all, or a listed file is missing.
+        DataError: a folder holds no photo at all, or its listing cannot be read or names a file
+            that is missing.
     """
     found: list[Photo] = []
     for folder in folders:
         before = len(found)
         listing = folder / "photos.jsonl"
         if listing.is_file():
-            for line in listing.read_text(encoding="utf-8").splitlines():
-                record = json.loads(line)
+            for record in read_listing(listing):
                 path = folder / record["image"]
                 if not path.is_file():
                     raise DataError(f"{listing} names {record['image']}, which is not there.")

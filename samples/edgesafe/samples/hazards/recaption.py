@@ -17,6 +17,7 @@ from edgesafe.cli import run
 from edgesafe.runtime.files import atomic_write
 from edgesafe.samples.hazards import captions, photos
 from edgesafe.samples.hazards.sampler import Sampler
+from edgesafe.samples.listing import read_listing
 
 
 @click.command()
@@ -30,8 +31,7 @@ def main(folders: tuple[Path, ...], assets: Path, listing: Path, out: Path, seed
     known = {p.path.name: p for p in photos.read_photos(list(folders))}
     names = Sampler(assets, "train").names
     lines = []
-    for index, line in enumerate(listing.read_text(encoding="utf-8").splitlines()):
-        record = json.loads(line)
+    for index, record in enumerate(read_listing(listing)):
         rng = np.random.default_rng((seed, index))
         caption = captions.safe_caption(known[record["photo"]].captions, rng)
         thing = [names[rng.integers(len(names))]] if rng.random() < 0.4 else []

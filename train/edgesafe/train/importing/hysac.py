@@ -119,7 +119,8 @@ def read_bounds(path: Path) -> dict[str, dict[str, float]]:
         CheckpointError: It is not as the released code reads it.
     """
     try:
-        top = parse_json(path.read_bytes(), str(path))
+        mend = f"fetch the release's {BOUNDS} again, or name another with --bounds"
+        top = parse_json(path.read_bytes(), str(path), mend)
         found = {}
         for theirs, ours in CLASSES.items():
             entry = top.fields(theirs)
@@ -131,11 +132,7 @@ def read_bounds(path: Path) -> dict[str, dict[str, float]]:
             f"{path} cannot be read ({error.strerror or error}). Name it with --bounds."
         ) from error
     except PackageError as error:
-        # The readers of JSON are made for packages; this is a file of the release.
-        said = str(error).replace(": fetch or export the package again", "")
-        raise CheckpointError(
-            f"{said}. Fetch the release's {BOUNDS} again, or name another with --bounds."
-        ) from error
+        raise CheckpointError(str(error)) from error
     return found
 
 

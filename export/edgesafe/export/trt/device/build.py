@@ -6,6 +6,7 @@ files that were verified, and never shipped.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import json
@@ -99,13 +100,27 @@ def check_usage(bundle: Bundle, settings: Settings) -> None:
     written = {"--out": settings.out, "--timing-cache": settings.timing_cache}
     top = bundle.folder.resolve()
     for option, path in written.items():
-        place = path.resolve() if path is not None else None
-        if place is None or not (place == top or top in place.parents):
+        if path is None:
             continue
-        if not is_free(place.relative_to(top).as_posix()):
+        place = path.resolve()
+        inside = place == top or top in place.parents
+        if inside and not is_free(place.relative_to(top).as_posix()):
             raise BundleUsageError(
                 f"{option} {path} is in the bundle: name a place outside of it, or in {ENGINES}/"
             )
+        folder = path if option == "--out" else path.parent
+        _check_place(option, path, folder, for_use=not settings.dry_run)
+
+
+def _check_place(option: str, path: Path, folder: Path, *, for_use: bool) -> None:
+    """Refuse, before minutes of building, what cannot be written in the end."""
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise BundleUsageError(f"{option} {path}: {folder} is not a folder: choose another place")
+    # A dry run may be of a bundle on a medium that is read-only.
+    if for_use and not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(option, path, f"{folder} cannot be written to")
 
 
 def check_settings(
@@ -147,7 +162,9 @@ def build_all(
         Network to file.
 
     Raises:
-        BundleError: A network does not parse or does not build, with the errors of TensorRT.
+        BundleError: A network does not parse or does not build, with the errors of TensorRT; or
+            the disk is full.
+        BundleUsageError: An engine or the times cannot be written where they should.
     """
     logger = trt.Logger(trt.Logger.WARNING)
     if settings.ops == "plugin":
@@ -157,7 +174,7 @@ def build_all(
         bundle.read("plugin/quick_deploy.py"), bundle.read("plugin/edgesafe_head.ptx")
         importlib.import_module("quick_deploy")
     # Whoever can write an engine can run code in the process that loads it.
-    settings.out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_folder("--out", settings.out, settings.out)
     engines: dict[str, Path] = {}
     for name, profile in profiles.items():
         file = _file(bundle, name, settings.ops)
@@ -177,8 +194,9 @@ def build_all(
             "settings": _flags(settings),
             "seconds": round(seconds, 1),
         }
-        _write(engines[name], plan)
-        _write(settings.out / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode())
+        text = json.dumps(description, indent=2) + "\n"
+        _write("--out", engines[name], plan)
+        _write("--out", settings.out / f"{name}.json", text.encode())
         say(f"{engines[name]}: {len(plan) / 1e6:.1f} MB in {seconds:.1f} s")
     return engines
 
@@ -229,7 +247,9 @@ def build_plan(
     if plan is None:
         raise BundleError("TensorRT does not build the network: its messages above say why")
     if cache is not None and settings.timing_cache is not None:
-        _write(settings.timing_cache, bytes(config.get_timing_cache().serialize()))
+        measured = bytes(config.get_timing_cache().serialize())
+        _make_folder("--timing-cache", settings.timing_cache, settings.timing_cache.parent)
+        _write("--timing-cache", settings.timing_cache, measured)
     return bytes(plan)
 
 
@@ -321,13 +341,38 @@ def _plan(
     }
 
 
-def _write(path: Path, data: bytes) -> None:
+def _make_folder(option: str, path: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _not_written(option, path, error) from None
+
+
+def _write(option: str, path: Path, data: bytes) -> None:
     """Write for the owner only, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _not_written(option, path, error) from None
+
+
+def _not_written(option: str, path: Path, error: OSError) -> BundleError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return BundleError(
+            f"{option} {path}: the disk is full: make room, or name another place with {option}"
+        )
+    return _unwritable(option, path, f"it cannot be written ({error.strerror or error})")
+
+
+def _unwritable(option: str, path: Path, why: str) -> BundleUsageError:
+    return BundleUsageError(
+        f"{option} {path}: {why}: name another place with {option}, or mend its permissions"
+    )
 
 
 def _tensorrt() -> Any:
