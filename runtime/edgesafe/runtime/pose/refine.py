@@ -43,7 +43,9 @@ _SIZE = 110
 """Side of the object in the crop, pixels; the other lengths here are in the same pixels."""
 _SIDE = 208
 _STEPS = (6.0, 4.0, 2.5, 1.5, 1.0)
-"""Distance of the pixels on a line; two Gauss-Newton steps at each."""
+"""Distance of the pixels on a line."""
+_REPEAT = 2
+"""Gauss-Newton steps at each."""
 _REACH = 8
 _SHIFTS = _REACH - 2
 _LEVELS = 129
@@ -129,7 +131,7 @@ def refine_pose(
         if not colours.learn(look.to_crop(outline.pixels), outline.loops, step):
             return None
         share = colours.share(step)
-        for _ in range(2):
+        for _ in range(_REPEAT):
             rows, shift, weight = _measure(look, share, outline, camera, step)
             information = rows.T @ (weight[:, None] * rows)
             moved = np.r_[_rotation_vector(R @ R0.T), t_mm - t0]
