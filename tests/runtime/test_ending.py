@@ -24,14 +24,7 @@ def handler() -> Iterator[None]:
 
 
 def interrupt() -> None:
-    """Call what Ctrl-C calls.
-
-    Without a signal: pytest gives the process a small stack for signals, and where a library has
-    used the matrix registers of the processor (OpenVINO), Linux finds no room on it for them.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if callable(handler):
-        handler(signal.SIGINT, None)
+    signal.raise_signal(signal.SIGINT)
 
 
 def test_the_first_interrupt_waits_and_wakes() -> None:
