@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,31 @@ def test_the_shipped_package_passes_its_golden_pairs() -> None:
     moderator = Moderator(read_package(folder), backend="openvino", threads=1)
     assert moderator.prepare("image") == "openvino"
     assert moderator.prepare("text") == "openvino"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
+def test_the_stack_for_signals_outlives_the_last_model(tiny_image_model: Any) -> None:
+    """Its plugin unmaps it from whichever thread lets go: Ctrl-C then ended the process."""
+    program = f"""
+import ctypes, gc, signal, threading
+from edgesafe.runtime import sessions
+held = [sessions.open_session({tiny_image_model()!r}, backend="openvino", threads=1)]
+other = threading.Thread(target=lambda: (held.clear(), gc.collect()))
+other.start()
+other.join()
+
+class Stack(ctypes.Structure):
+    _fields_ = [("at", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+stack = Stack()
+assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+spans = [line.split()[0].split("-") for line in open("/proc/self/maps")]
+if stack.at is not None:
+    assert any(int(a, 16) <= stack.at < int(b, 16) for a, b in spans), "it is unmapped"
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

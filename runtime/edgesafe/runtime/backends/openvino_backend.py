@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -86,10 +87,10 @@ def open_openvino(request: Request) -> OpenVinoEngine:
         BackendError: OpenVINO is not installed.
         PackageError: OpenVINO refuses the model.
     """
-    openvino = require_openvino()
+    require_openvino()
     model = inline_functions(request.model, request.where)
     try:
-        core = openvino.Core()
+        core = _core()
         read = core.read_model(model)
         supported = set(core.get_property("CPU", "SUPPORTED_PROPERTIES"))
         settings = _settings(request.threads)
@@ -101,6 +102,17 @@ def open_openvino(request: Request) -> OpenVinoEngine:
             f"OpenVINO refuses {request.where}: {reason[-1] if reason else error}; use the backend "
             "'cpu'"
         ) from None
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the one Core of the process, which is never let go.
+
+    The plugin for the CPU gives the thread that compiles first a stack for signals. With the last
+    Core it is unmapped, and where another thread let go of it, the first thread's next signal, a
+    Ctrl-C, ends the process (OpenVINO 2026.4).
+    """
+    return require_openvino().Core()
 
 
 def _settings(threads: int | None) -> dict[str, Any]:
