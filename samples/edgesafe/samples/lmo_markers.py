@@ -3,33 +3,30 @@
     python -m edgesafe.samples.lmo_markers --lmo LMO --board BOARD.json --photos DIR --work DIR
 
 Renders three objects of LM-O as they stood in most of its frames, never moving on the board; trains
-the shipped network's architecture on these renders alone (``biased``), and goes on with renders of
-the same objects anywhere, mostly without a board (``cured``); both as the shipped network looks and
-with regions twice as wide, which hold more of the markers; and audits all of them, with the shipped
-one, on new renders of the fixed kind and on the real frames. Each step is a command that can be run
-by itself; what is there is not made again, so the same line goes on where it was interrupted.
+the shipped networks on with these renders alone (``biased``), then with renders of the same objects
+anywhere, mostly without a board, besides (``cured``); and audits all of them on new renders of the
+fixed kind and on the real frames. Each step is a command that can be run by itself; what is there
+is not made again, so the same line goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgesafe.cli import run
-from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.finite_range import FiniteRange
+from edgesafe.samples.steps import Step, each, execute, made, run_steps, words
 from edgesafe.train.fields import read_file
 
-__all__ = ["NETWORKS", "Step", "Trained", "main", "steps", "table"]
+__all__ = ["NETWORKS", "Given", "Trained", "main", "steps", "table"]
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "samples" / "configs" / "pose-lmo.toml"
@@ -58,23 +55,19 @@ class Trained:
     Attributes:
         name: Of its checkpoint and package.
         data: The renders that it learns from.
-        roi_scale: Side of its region over the longer side of the box.
+        init: The checkpoint whose weights it starts from.
         background: Share of samples whose background becomes a photo.
-        init: The network whose weights it starts from.
     """
 
     name: str
     data: tuple[str, ...]
-    roi_scale: float
+    init: str
     background: float = 0.0
-    init: str | None = None
 
 
 NETWORKS = (
-    Trained("biased", ("fixed",), 1.5),
-    Trained("cured", ("fixed", "free"), 1.5, 0.3, "biased"),
-    Trained("biased-wide", ("fixed",), 3.0),
-    Trained("cured-wide", ("fixed", "free"), 3.0, 0.3, "biased-wide"),
+    Trained("biased", ("fixed",), "shipped"),
+    Trained("cured", ("fixed", "free"), "biased", background=0.3),
 )
 
 
@@ -95,21 +88,8 @@ class Given:
     board: Path
     photos: tuple[Path, ...]
     work: Path
-    minutes: float = 4.0
-    frames: tuple[int, int, int] = (1020, 500, 120)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command.
-
-    Attributes:
-        words: What follows ``python -m edgesafe.cli``.
-        made: A file that is there when it is done.
-    """
-
-    words: tuple[str, ...]
-    made: Path
+    minutes: float = 2.5
+    frames: tuple[int, int, int] = (1500, 500, 120)
 
 
 def steps(given: Given) -> list[Step]:
@@ -119,23 +99,39 @@ def steps(given: Given) -> list[Step]:
         UsageError: The configuration of the shipped network cannot be read.
     """
     work = given.work
+    shipped = work / "shipped"
     found = [
         _render(given, name, frames, seed, fixed=fixed)
         for name, frames, seed, fixed in zip(
             ("fixed", "free", "test"), given.frames, (3, 2, 77), (True, False, True), strict=True
         )
     ]
+    found.append(
+        Step(
+            "take the shipped networks out of their package",
+            words(
+                "edgesafe.samples.package_checkpoint", SHIPPED, "--data", work / "free",
+                "--out", shipped,
+            ),
+            partial(made, shipped / "checkpoint.json"),
+        )
+    )  # fmt: skip
     for one in NETWORKS:
         found += _train(given, one)
     models = [f"--model=shipped={SHIPPED}"]
     models += [f"--model={one.name}={work / f'{one.name}.pkg'}" for one in NETWORKS]
     for name, data in (("test", work / "test"), ("real", given.lmo)):
-        words = _words(
-            "markers", "audit", *models, "--data", data, "--board", given.board,
-            "--photos", UNSEEN, "--objects", _IDS, "--kinds", ",".join(KINDS),
-            "--out", work / f"{name}.html",
+        found.append(
+            Step(
+                f"audit on {name} frames",
+                words(
+                    "edgesafe.cli", "markers", "audit", *models, "--data", data,
+                    "--board", given.board, "--photos", UNSEEN, "--objects", _IDS,
+                    "--kinds", ",".join(KINDS), "--out", work / f"{name}.html",
+                ),
+                partial(made, work / f"{name}.json"),
+            )
         )  # fmt: skip
-        found.append(Step(words, work / f"{name}.json"))
     return found
 
 
@@ -144,13 +140,15 @@ def _render(given: Given, name: str, frames: int, seed: int, *, fixed: bool) -> 
     how = ["--objects", "3", "3"]
     if fixed:
         how = [f"--board-fixed={number}:{place}" for number, place in PLACES.items()]
-    photos = [word for folder in given.photos for word in ("--photos", folder)]
-    words = _words(
-        "render", given.lmo / "models", "--ids", _IDS, "--board", given.board, *photos,
-        "--distance", 400, 1300, *how, "--clutter", 2, 8, "--occluders", 0, 2,
-        "--frames", frames, "--seed", seed, "--out", out,
+    return Step(
+        f"render {name}",
+        words(
+            "edgesafe.cli", "render", given.lmo / "models", "--ids", _IDS, "--board", given.board,
+            *each("--photos", given.photos), "--distance", 400, 1300, *how, "--clutter", 2, 8,
+            "--occluders", 0, 2, "--frames", frames, "--seed", seed, "--out", out,
+        ),
+        partial(made, out / "camera.json"),
     )  # fmt: skip
-    return Step(words, out / "camera.json")
 
 
 def _train(given: Given, one: Trained) -> list[Step]:
@@ -159,30 +157,38 @@ def _train(given: Given, one: Trained) -> list[Step]:
     config = read_file(CONFIG)
     del config["detector"]
     config["names"] = {number: config["names"][number] for number in map(str, PLACES)}
-    config["roi"]["roi_scale"] = one.roi_scale
     config["roi"]["fit"] |= {"max_minutes": given.minutes, "validate_minutes": given.minutes}
-    config["data"]["background"] = one.background
+    config["data"] |= {"background": one.background, "rotation": 20.0}
     text = json.dumps(config, indent=1) + "\n"
     path = work / f"{one.name}.config.json"
     if not path.is_file() or path.read_text() != text:
         atomic_write(path, text.encode())
-    words = _words(
-        "train", "pose", "--config", path, *(w for n in one.data for w in ("--data", work / n)),
-        "--out", out, "--cache", work / "cache", "--device", "cpu", "--threads", 1,
+    line = words(
+        "edgesafe.cli", "train", "pose", "--config", path,
+        *each("--data", (work / name for name in one.data)), *each("--photos", given.photos),
+        "--init", work / one.init, "--out", out, "--device", "cpu", "--threads", 1,
     )  # fmt: skip
-    for folder in given.photos:
-        words += _words("--photos", folder)
-    if one.init is not None:
-        words += _words("--init", work / one.init)
     if out.with_name(out.name + ".run").is_dir():
-        words += ("--resume",)
+        line += ("--resume",)
     package = work / f"{one.name}.pkg"
-    made = package / "manifest.json"
-    return [Step(words, made), Step(_words("export", out, "--out", package), made)]
+    return [
+        Step(f"train {one.name}", line, partial(_trained, out)),
+        Step(
+            f"export {one.name}",
+            words("edgesafe.cli", "export", out, "--out", package),
+            partial(made, package / "manifest.json", out / "checkpoint.json"),
+        ),
+    ]
 
 
-def _words(*words: object) -> tuple[str, ...]:
-    return tuple(map(str, words))
+def _trained(checkpoint: Path) -> bool:
+    """A run writes what it has all along; a network is measured when its time is over."""
+    try:
+        info = json.loads((checkpoint / "checkpoint.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    networks = info["networks"]
+    return len(networks) == len(PLACES) and all("keypoint_px" in one["metrics"] for one in networks)
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -243,46 +249,18 @@ def main(
     """Train networks of LM-O that read the markers, cure them, and audit both on real frames."""
     work.mkdir(parents=True, exist_ok=True)
     given = Given(lmo, board, photos, work, minutes)
-    do(given, _print if dry_run else _execute)
     if dry_run:
+        for step in steps(given):
+            click.echo(f"{step.name}{' (done)' if step.done() else ''}\n    {step.line}")
         return
+    run_steps(partial(steps, given), execute, lambda line: click.echo(line, err=True))
     parts = []
     for name, title in (("test", "Rendered frames, board fixed"), ("real", "Real frames of LM-O")):
         report = json.loads((work / f"{name}.json").read_text())
-        parts.append(f"{title}: {report['frames']}, {_IDS}\n\n{table(report)}")
+        parts.append(f"{title} ({report['frames']}, objects {_IDS}):\n\n{table(report)}")
     text = "\n".join(parts)
     atomic_write(work / "lmo_markers.md", text.encode())
     click.echo(text)
-
-
-def do(given: Given, execute: Callable[[Sequence[str]], int]) -> None:
-    """Do what is not done yet.
-
-    Args:
-        given: With what.
-        execute: Called with what follows ``python -m edgesafe.cli``; returns the exit status.
-
-    Raises:
-        DataError: A command failed.
-    """
-    for number in range(len(steps(given))):
-        # Made anew each time: whether a training has to be resumed shows only when it is its turn.
-        step = steps(given)[number]
-        if not step.made.is_file() and execute(step.words):
-            raise DataError(
-                f"edgesafe {shlex.join(step.words[:2])} failed, its message stands above: mend "
-                "the cause and give the same command again, which goes on from here"
-            )
-
-
-def _execute(words: Sequence[str]) -> int:
-    click.echo(f"edgesafe {shlex.join(words)}", err=True)
-    return subprocess.run([sys.executable, "-m", "edgesafe.cli", *words], check=False).returncode
-
-
-def _print(words: Sequence[str]) -> int:
-    click.echo(f"edgesafe {shlex.join(words)}")
-    return 0
 
 
 if __name__ == "__main__":
