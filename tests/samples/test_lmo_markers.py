@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_each_line_is_a_command_with_these_options(given: Given) -> None:
         assert config.detector is None and config.data.background == one.background
         assert config.roi.fit.max_minutes == given.minutes
         assert set(config.names) == {"1", "5", "11"}
+
+
+def test_one_object_and_wider_regions(given: Given) -> None:
+    wide = replace(given, objects=(5,), roi_scale=3.0)
+    lines = [step.line for step in steps(wide)]
+    assert "--ids 1,5,11" in lines[0] and "--objects 5 " in lines[-1]
+    config = load_pose_config(given.work / "biased.config.json")
+    assert config.objects == (5,) and config.roi.roi_scale == 3.0
 
 
 def test_everything_is_made_once(given: Given) -> None:
