@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from edgesafe.samples import train_models
-from edgesafe.samples.train_models import Places, Step
+from edgesafe.samples.steps import Step
+from edgesafe.samples.train_models import Places
 
 ROOT = Path(__file__).parents[2]
 Stub = Callable[[Step], int]

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +21,7 @@ import click
 from edgesafe.cli import run as run_command
 from edgesafe.runtime.errors import EdgesafeError
 from edgesafe.samples.hazards.photos import read_photos
+from edgesafe.samples.steps import Step, each, execute, made, run_steps, words
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = 7
@@ -104,26 +102,6 @@ class Places:
         return self.root / "samples" / "configs" / name
 
 
-@dataclass(frozen=True)
-class Step:
-    """One command and how to tell that it was done.
-
-    Attributes:
-        name: For a person.
-        words: What follows ``python -m``.
-        done: Whether the whole output is there and not older than what it was made from.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    done: Callable[[], bool]
-
-    @property
-    def line(self) -> str:
-        """The command as one would type it."""
-        return shlex.join(("python", "-m", *self.words))
-
-
 def steps(places: Places) -> list[Step]:
     """All steps, in the order in which they need one another."""
     work, data = places.work, places.data
@@ -139,13 +117,13 @@ def steps(places: Places) -> list[Step]:
     return [
         Step(
             "fetch drawings and photos",
-            _words("edgesafe.samples.hazards.fetch", "--out", places.assets),
+            words("edgesafe.samples.hazards.fetch", "--out", places.assets),
             partial(_fetched, places.assets),
         ),
         Step(
             "make the quadruplets",
-            _words(
-                "edgesafe.samples.hazards.build", *_each("--photos", known),
+            words(
+                "edgesafe.samples.hazards.build", *each("--photos", known),
                 "--assets", places.assets, "--out", data, "--train", places.train,
                 "--val", places.val, "--seed", SEED, "--jobs", places.jobs,
             ),
@@ -153,11 +131,11 @@ def steps(places: Places) -> list[Step]:
         ),
         Step(
             "write further captions",
-            _words(
-                "edgesafe.samples.hazards.recaption", *_each("--photos", known),
+            words(
+                "edgesafe.samples.hazards.recaption", *each("--photos", known),
                 "--assets", places.assets, "--listing", records, "--out", captions,
             ),
-            partial(_made, captions, records),
+            partial(made, captions, records),
         ),
         _train("train both towers", places, "moderation-towers.toml", records, towers),
         _train("train on texts", places, "moderation-texts.toml", captions, texts, towers),
@@ -165,69 +143,69 @@ def steps(places: Places) -> list[Step]:
         Step(
             "export without thresholds",
             (*_export(places, images, raw), "--overwrite"),
-            partial(_made, raw / "manifest.json", checkpoint),
+            partial(made, raw / "manifest.json", checkpoint),
         ),
         Step(
             "gather the calibration set",
-            _words(
+            words(
                 "edgesafe.samples.calibration_set", "--plain", *places.fetched("plain"),
-                *_each("--photos", known), "--val", val, "--out", calibration,
+                *each("--photos", known), "--val", val, "--out", calibration,
             ),
-            partial(_made, listing, val),
+            partial(made, listing, val),
         ),
         Step(
             "choose the thresholds",
-            _words(
+            words(
                 "edgesafe.samples.policy", "thresholds", raw, "--listing", listing,
                 "--listing", places.calibration_texts, "--out", thresholds,
             ),
-            partial(_made, thresholds, raw / "manifest.json", listing),
+            partial(made, thresholds, raw / "manifest.json", listing),
         ),
         Step(
             "export with thresholds",
             (
                 *_export(places, images, places.package),
-                *_words("--thresholds", thresholds, "--overwrite"),
+                *words("--thresholds", thresholds, "--overwrite"),
             ),
-            partial(_made, manifest, thresholds),
+            partial(made, manifest, thresholds),
         ),
         Step(
             "keep the checkpoint in half precision",
-            _words("edgesafe.samples.keep_checkpoint", images, places.kept),
-            partial(_made, places.kept / "checkpoint.json", checkpoint),
+            words("edgesafe.samples.keep_checkpoint", images, places.kept),
+            partial(made, places.kept / "checkpoint.json", checkpoint),
         ),
         Step(
             "draw the held-out set",
-            _words(
+            words(
                 "edgesafe.samples.heldout_set",
-                *_each("--photos", (*places.photos, *places.fetched("skimage", "themes"))),
+                *each("--photos", (*places.photos, *places.fetched("skimage", "themes"))),
                 "--per-photo", 8, "--out", heldout,
             ),
-            partial(_made, cut),
+            partial(made, cut),
         ),
         Step(
             "measure on the held-out set",
-            _words(
+            words(
                 "edgesafe.samples.policy", "report", places.package, "--listing", cut,
                 "--texts", places.texts, "--out", report,
             ),
-            partial(_made, report, manifest, cut),
+            partial(made, report, manifest, cut),
         ),
         Step(
             "measure the baselines",
-            _words(
+            words(
                 "edgesafe.samples.baselines", "--train", records, "--listing", cut,
                 "--texts", places.texts, "--out", baselines,
             ),
-            partial(_made, baselines, records, cut),
+            partial(made, baselines, records, cut),
         ),
         Step(
             "write the report card",
-            _words(
+            words(
                 "edgesafe.samples.model_card", "--package", places.package, "--report", report,
                 "--baselines", baselines, "--root", places.root,
             ),
-            partial(_made, places.root / "docs" / "moderation-model.json", report, baselines),
+            partial(made, places.root / "docs" / "moderation-model.json", report, baselines),
         ),
     ]  # fmt: skip
 
@@ -235,40 +213,24 @@ def steps(places: Places) -> list[Step]:
 def _train(
     name: str, places: Places, config: str, data: Path, out: Path, init: Path | None = None
 ) -> Step:
-    words = _words(
+    line = words(
         "edgesafe.cli", "train", "hysac", "--config", places.config(config), "--data", data,
         "--val", places.data / "val.jsonl", "--out", out,
     )  # fmt: skip
     if init is not None:
-        words += _words("--init", init)
+        line += words("--init", init)
     if (out.with_name(out.name + ".run") / "state").is_dir():
-        words += ("--resume",)
-    return Step(name, words, partial(_trained, out))
+        line += ("--resume",)
+    return Step(name, line, partial(_trained, out))
 
 
 def _export(places: Places, checkpoint: Path, out: Path) -> tuple[str, ...]:
-    return _words(
+    return words(
         "edgesafe.cli", "export", checkpoint, "--out", out, "--image-storage", "fp16",
         "--text-storage", "int8", "--name", "edgesafe-moderation-sample",
         "--card", places.config("moderation-card.json"),
         "--photos", places.root / "samples" / "data" / "photos",
     )  # fmt: skip
-
-
-def _words(*words: object) -> tuple[str, ...]:
-    return tuple(map(str, words))
-
-
-def _each(option: str, values: tuple[Path, ...]) -> tuple[str, ...]:
-    return tuple(word for value in values for word in (option, str(value)))
-
-
-def _made(output: Path, *sources: Path) -> bool:
-    """Whether a file written in one piece is there and no older than what it was made from."""
-    if not output.is_file():
-        return False
-    made = output.stat().st_mtime_ns
-    return all(made >= s.stat().st_mtime_ns for s in sources if s.is_file())
 
 
 def _fetched(assets: Path) -> bool:
@@ -314,41 +276,8 @@ def missing(places: Places) -> list[str]:
 
 
 def run(places: Places, execute: Callable[[Step], int], say: Callable[[str], None]) -> None:
-    """Do what is not done yet.
-
-    Args:
-        places: Where everything is.
-        execute: Runs one step and returns its exit status.
-        say: Called with a line before each step.
-
-    Raises:
-        ClickException: A step failed, or ended without its output.
-    """
-    count = len(steps(places))
-    for number in range(count):
-        # Made anew each time: whether a run has a state to resume shows only when it is its turn.
-        step = steps(places)[number]
-        place = f"[{number + 1}/{count}] {step.name}"
-        if step.done():
-            say(f"{place}: done before")
-            continue
-        say(f"{place}\n    {step.line}")
-        status = execute(step)
-        if status or not step.done():
-            why = f"ended with {status}" if status else "left no complete output"
-            raise click.ClickException(
-                f"{step.name} {why}; mend the cause and run the same command again, which goes on "
-                "from here"
-            )
-
-
-def _execute(step: Step) -> int:
-    with subprocess.Popen([sys.executable, "-m", *step.words]) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue  # the step was interrupted too; a training run saves its place first
+    """Do what is not done yet; see `run_steps`."""
+    run_steps(partial(steps, places), execute, say)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -391,7 +320,7 @@ def main(
     lacks = missing(places)
     if lacks:
         raise click.ClickException("not everything is there:\n  " + "\n  ".join(lacks))
-    run(places, _execute, lambda line: click.echo(line, err=True))
+    run(places, execute, lambda line: click.echo(line, err=True))
     click.echo(places.package)
 
 

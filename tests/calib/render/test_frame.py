@@ -8,7 +8,12 @@ import pytest
 from edgesafe.calib.render.camera_effects import CameraEffects
 from edgesafe.calib.render.frame import Studio
 from edgesafe.calib.render.photos import Photos
-from edgesafe.calib.render.scene import SceneOptions, random_rotation
+from edgesafe.calib.render.scene import (
+    FixedToBoard,
+    SceneOptions,
+    random_rotation,
+    random_scene,
+)
 from edgesafe.calib.render.shapes import box, hand, lathe, random_shape
 from edgesafe.runtime.pose.intrinsics import Camera
 
@@ -134,3 +139,28 @@ def test_without_effects_a_camera_changes_little():
     assert np.abs(out.astype(int) - frame).mean() < 16  # a random black level remains
     strong = photograph(frame, np.random.default_rng(0), CameraEffects())
     assert np.abs(strong.astype(int) - frame).mean() > np.abs(out.astype(int) - frame).mean()
+
+
+def test_a_part_fixed_to_the_board_never_moves_against_it(studio: Studio):
+    fixed = {3: FixedToBoard(30.0, -90.0, 40.0), 5: FixedToBoard(0.0, 0.0, 0.0)}
+    options = replace(
+        studio.scenes, objects=(1, 1), table=1.0, board=1.0, fixed=fixed, clutter=(1, 2)
+    )
+    seen: set[int] = set()
+    for number in range(12):
+        rng = np.random.default_rng([6, number])
+        scene = random_scene(studio.parts, CAMERA, options, rng)
+        assert scene.board is not None and scene.t_ground is not None
+        (body,) = (body for body in scene.bodies if body.part is not None)
+        assert body.part is not None
+        seen.add(body.part)
+        R_board = scene.R_ground @ scene.board.R
+        t_board = scene.R_ground @ [*scene.board.middle, 0] + scene.t_ground
+        place = fixed[body.part]
+        np.testing.assert_allclose(R_board.T @ body.R, place.R, atol=1e-9)
+        # Both parts are 100 high with their origin in the middle; z of a board is down.
+        relative = R_board.T @ (body.t - t_board)
+        np.testing.assert_allclose(relative, [place.x, place.y, -50.0], atol=1e-9)
+        turned = place.R[:2, 0]
+        assert np.degrees(np.arctan2(turned[1], turned[0])) == pytest.approx(place.degrees)
+    assert seen == {3, 5}

@@ -12,9 +12,15 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from edgesafe.calib.bop import BopDataset
+from edgesafe.calib.markers.oracle import board_to_objects, consult
+from edgesafe.calib.markers.poses import look_at_all
+from edgesafe.calib.pose_evaluation import eval_models
 from edgesafe.calib.render.render_cmd import render
 from edgesafe.runtime.errors import EdgesafeError
+from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.mesh import read_ply, write_ply
+from edgesafe.samples.twin.board import board_json, linemod_board
 
 SMALL = ["--size", "160x120", "--frames", "3", "--objects", "2", "3", "--occluders", "0", "1"]
 
@@ -164,6 +170,49 @@ def test_a_board_and_photos(cube_ply: Path, tmp_path: Path):
     assert "not a marker board" in problem(cube_ply, *other, board, *SMALL)
     assert "no.json" in problem(cube_ply, *other, tmp_path / "no.json", *SMALL)
     assert not (tmp_path / "no.partial").exists()
+
+
+def test_markers_give_away_the_pose_of_a_part_fixed_to_the_board(
+    cube_ply: Path, cone_ply: Path, tmp_path: Path
+):
+    board = tmp_path / "board.json"
+    atomic_write(board, json.dumps(board_json(linemod_board())).encode())
+    out, fixed = tmp_path / "set", ["--board", board, "--board-fixed", "1:-20.5,150,-70"]
+    plain = ["--clutter", 0, 0, "--occluders", 0, 0, "--distance", 600, 900]
+    arguments = [cube_ply, cone_ply, *fixed, "--board-fixed", "5,6,7", *plain, "--out", out]
+    result = run(*arguments, "--frames", 7, "--seed", 5)
+    assert result.exception is None, result.output
+    data = BopDataset.open(out, "train")
+    assert all(len(frame.instances) == 1 for frame in data.frames)
+    models = eval_models(data, [1, 2])
+    seen = look_at_all(data, linemod_board())
+    asked = consult(seen, models)
+    assert sum(one.frames for one in asked) >= 6
+    assert all(one.leak for one in asked)
+    found = board_to_objects(seen, [1, 2])
+    for number, place in ((1, (-20.5, 150, -50)), (2, (5, 6, -50))):
+        origins = [T[:3, 3] for _, T in found[number]]
+        np.testing.assert_allclose(np.median(origins, axis=0), place, atol=2.5)
+    settings = json.loads((out / "render.json").read_bytes())
+    assert settings["scenes"]["fixed"] == {"1": [-20.5, 150, -70], "2": [5, 6, 7]}
+
+
+def test_a_part_cannot_be_fixed_to_no_board(cube_ply: Path, cone_ply: Path, tmp_path: Path):
+    out = [cube_ply, cone_ply, "--out", tmp_path / "set", "--frames", 1]
+    assert "name its --board" in problem(*out, "--board-fixed", "0,0,0")
+    board = tmp_path / "board.json"
+    atomic_write(board, json.dumps(board_json(linemod_board())).encode())
+    out += ["--board", board]
+    everywhere = [*out, "--board-fixed", "0,0,0"]
+    assert "leave --objects and --table out" in problem(
+        *everywhere, "--table", 0.5, "--objects", 1, 1
+    )
+    assert "leave --upright out" in problem(*everywhere, "--upright", 1)
+    assert "X,Y,DEGREES" in problem(*out, "--board-fixed", "here")
+    assert "no part 3, only [1, 2]" in problem(*out, "--board-fixed", "3:0,0,0")
+    assert "no place for part 2" in problem(*out, "--board-fixed", "1:0,0,0")
+    assert "has a place already" in problem(*everywhere, "--board-fixed", "1,1,1")
+    assert not (tmp_path / "set.partial").exists()
 
 
 def test_metres_are_noticed(cube_ply: Path, tmp_path: Path):

@@ -95,7 +95,7 @@ class Studio:
         px_per_mm = float(np.clip(self.camera.K[0, 0] / scene.t_ground[2], 0.2, 1.2))
         ground = Ground.random(rng, self.photos, px_per_mm)
         if self.board is not None and rng.random() < self.scenes.board:
-            ground.lay_board(rng, self.board, self.photos)
+            ground.lay_board(rng, self.board, self.photos, scene.board)
         if rng.random() < 0.8:
             self._shadows(ground, scene, lighting, rng)
         gain = np.asarray(lighting.sky) ** (1 / 2.2) * rng.uniform(0.8, 1.2)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgesafe.calib.board import MarkerBoard
 from edgesafe.calib.render.photos import Photos, lay, noise_picture
+from edgesafe.calib.render.scene import BoardPlace
 from edgesafe.calib.render.surface import Surface
 
 __all__ = ["Ground"]
@@ -68,10 +69,18 @@ class Ground:
         middle = np.array([rng.uniform(-half, half) for half in self.half])
         self._lay(picture, rng.uniform(0, 2 * np.pi), middle)
 
-    def lay_board(self, rng: Rng, board: MarkerBoard, photos: Photos) -> None:
-        """Lay a marker board about the middle, turned anyhow, with a picture between its markers.
+    def lay_board(
+        self, rng: Rng, board: MarkerBoard, photos: Photos, place: BoardPlace | None = None
+    ) -> None:
+        """Lay a marker board down with a picture between its markers.
 
         Its tones and the picture are random: only the ink's geometry is the board's.
+
+        Args:
+            rng: Of its looks, and of its place where none is given.
+            board: What to lay.
+            photos: Of the picture between its markers.
+            place: Where; None: about the middle, turned anyhow.
         """
         white = board.draw(self.px_per_mm)[..., None]
         paper = rng.uniform(190, 255) + rng.normal(0, 4, 3)
@@ -82,7 +91,9 @@ class Ground:
             middle = len(picture) // 2
             inside = slice(middle - free, middle + free)
             picture[inside, inside] = photos.picture(rng, 2 * free, 2 * free)
-        self._lay(picture, rng.uniform(0, 2 * np.pi), rng.normal(0, 40, 2))
+        if place is None:
+            place = BoardPlace(rng.uniform(0, 2 * np.pi), rng.normal(0, 40, 2))
+        self._lay(picture, place.angle, place.middle)
 
     def cast_shadow(
         self, surface: Surface, R: Array, t: Array, towards: Array, strength: float, blur_mm: float
@@ -162,7 +173,10 @@ class Ground:
     def _lay(self, picture: RGB8, angle: float, middle: Array) -> None:
         """Lay a picture, of the resolution of the ground, with its centre at ``middle`` (mm)."""
         x, y = (middle + self.half) * self.px_per_mm
-        lay(picture, self.texture, angle, (x, 2 * self.half[1] * self.px_per_mm - y))
+        # Here the border of a picture is at 0; `lay` has the middle of its first pixel there.
+        c, s = np.cos(angle) / 2, np.sin(angle) / 2
+        x, y = x + c - s - 0.5, 2 * self.half[1] * self.px_per_mm - y + s + c - 0.5
+        lay(picture, self.texture, angle, (x, y))
 
 
 def _outline(half: tuple[float, float], R: Array, t: Array, K: Array) -> Array:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
+from click.core import ParameterSource
 
 from edgesafe.calib.render.parts import Part
+from edgesafe.calib.render.scene import FixedToBoard, SceneOptions
 from edgesafe.runtime.errors import MissingExtraError, UsageError
 from edgesafe.runtime.pose.intrinsics import Camera
 
-__all__ = ["LINEMOD", "distance", "lens", "need_opencv", "numbers", "rising"]
+__all__ = ["LINEMOD", "distance", "fixed_to_board", "lens", "need_opencv", "numbers", "rising"]
 
 LINEMOD = Camera(
     np.array([[572.4114, 0, 325.2611], [0, 573.57043, 242.04899], [0, 0, 1.0]]), 640, 480
@@ -21,6 +25,8 @@ LINEMOD = Camera(
 """The camera of the LINEMOD data sets (BOP's camera.json of them)."""
 
 _LARGEST_SIDE = 8192
+_NUMBER = r"([+-]?\d{1,4}(?:\.\d{1,9})?)"
+_PLACE = re.compile(rf"(?:(\d{{1,6}}):)?{_NUMBER},{_NUMBER},{_NUMBER}")
 
 
 def need_opencv() -> None:
@@ -97,3 +103,57 @@ def distance(given: tuple[float, float] | None, parts: Sequence[Part]) -> tuple[
             f"camera; begin at {1.5 * largest:.0f} or further"
         )
     return near, far
+
+
+def fixed_to_board(
+    scenes: SceneOptions, places: Sequence[str], parts: Sequence[int], board: Path | None
+) -> SceneOptions:
+    """Return scenes in which parts never move against the board.
+
+    Args:
+        scenes: As they would be otherwise.
+        places: ``X,Y,DEGREES`` for all parts or ``ID:X,Y,DEGREES`` for one.
+        parts: The numbers of the parts.
+        board: The file of the board.
+
+    Raises:
+        UsageError: There is no board, a place is none, a part has none or two, or the command line
+            also says how many parts there are, or on what they stand.
+    """
+    if board is None:
+        raise UsageError("--board-fixed needs the board that parts are fixed to: name its --board")
+    context = click.get_current_context()
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("objects", "upright", "table", "board_share")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(
+            f"--board-fixed and {given[0]} contradict one another: in every frame one upright part "
+            f"stands on the board; leave {' and '.join(given)} out"
+        )
+    named: dict[int | None, FixedToBoard] = {}
+    for text in places:
+        match = _PLACE.fullmatch(text.strip())
+        if match is None:
+            raise UsageError(
+                f"--board-fixed {text!r}: write the place on the board and the turn, X,Y,DEGREES "
+                "as 0,0,0, or ID:X,Y,DEGREES for one part as 5:93,160,68"
+            )
+        number = None if match[1] is None else int(match[1])
+        if number is not None and number not in parts:
+            raise UsageError(
+                f"--board-fixed {text!r}: there is no part {number}, only {sorted(parts)}"
+            )
+        if number in named:
+            raise UsageError(f"--board-fixed {text!r}: this part has a place already; leave one")
+        named[number] = FixedToBoard(float(match[2]), float(match[3]), float(match[4]))
+    missing = [number for number in parts if number not in named and None not in named]
+    if missing:
+        raise UsageError(
+            f"--board-fixed names no place for part {missing[0]}: add "
+            f"--board-fixed {missing[0]}:X,Y,DEGREES, or X,Y,DEGREES for all that are not named"
+        )
+    fixed = {number: named[number if number in named else None] for number in parts}
+    return replace(scenes, objects=(1, 1), table=1.0, board=1.0, fixed=fixed)

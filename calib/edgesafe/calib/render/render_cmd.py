@@ -54,6 +54,13 @@ __all__ = ["render"]
     help="JSON of a marker board that lies under the parts in some frames.",
 )
 @click.option(
+    "--board-fixed",
+    multiple=True,
+    metavar="[ID:]X,Y,DEGREES",
+    help="In every frame the board lies under one upright part that never moves against it, as in "
+    "LINEMOD: its origin at X, Y mm of the board, turned by DEGREES. May be repeated for parts.",
+)
+@click.option(
     "--distance",
     nargs=2,
     type=FiniteRange(min=0, min_open=True),
@@ -101,6 +108,7 @@ def render(
     size: str | None,
     photos: tuple[Path, ...],
     board: Path | None,
+    board_fixed: tuple[str, ...],
     distance: tuple[float, float] | None,
     objects: tuple[int, int],
     upright: float,
@@ -141,6 +149,8 @@ def render(
         occluders=options.rising(occluders, "--occluders"),
         clutter=options.rising(clutter, "--clutter"),
     )
+    if board_fixed:
+        scenes = options.fixed_to_board(scenes, board_fixed, [part.obj_id for part in parts], board)
     job = Job(
         parts,
         lens,

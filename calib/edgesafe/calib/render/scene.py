@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,59 @@ from edgesafe.calib.render.shapes import hand, random_shape
 from edgesafe.calib.render.surface import Surface
 from edgesafe.runtime.pose.intrinsics import Camera
 
-__all__ = ["Body", "Scene", "SceneOptions", "random_rotation", "random_scene"]
+__all__ = [
+    "BoardPlace",
+    "Body",
+    "FixedToBoard",
+    "Scene",
+    "SceneOptions",
+    "random_rotation",
+    "random_scene",
+]
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
 _TRIES = 60
+
+
+class FixedToBoard(NamedTuple):
+    """Where a part that never moves against the marker board stands on it.
+
+    Attributes:
+        x: Of its origin in the board's frame, mm.
+        y: The same.
+        degrees: Angle of its x axis, from the board's x to its y; its z axis points away from the
+            board.
+    """
+
+    x: float
+    y: float
+    degrees: float
+
+    @property
+    def R(self) -> Array:
+        """(3, 3) the rotation of T_board_obj."""
+        c, s = np.cos(np.radians(self.degrees)), np.sin(np.radians(self.degrees))
+        return np.array([[c, s, 0], [s, -c, 0], [0, 0, -1.0]])
+
+
+class BoardPlace(NamedTuple):
+    """Where a marker board lies on the ground.
+
+    Attributes:
+        angle: By which it is turned clockwise as it is looked at, radians.
+        middle: (2,) x and y of its middle in the frame of the ground, mm.
+    """
+
+    angle: float
+    middle: Array
+
+    @property
+    def R(self) -> Array:
+        """(3, 3) the rotation of T_ground_board: z of the board is down."""
+        c, s = np.cos(self.angle), np.sin(self.angle)
+        return np.array([[c, -s, 0], [-s, -c, 0], [0, 0, -1.0]])
 
 
 @dataclass(frozen=True)
@@ -38,6 +86,9 @@ class SceneOptions:
             lets it leave.
         occluders: Fewest and most things that are put before a part.
         clutter: Fewest and most other things.
+        fixed: Where on the board, which lies on every table, each part stands; there is one in a
+            frame, upright, so that ``objects`` must be (1, 1), ``table`` and ``board`` 1. Empty:
+            parts and board know nothing of one another.
     """
 
     objects: tuple[int, int] = (6, 10)
@@ -50,6 +101,7 @@ class SceneOptions:
     border: float = 0.03
     occluders: tuple[int, int] = (0, 4)
     clutter: tuple[int, int] = (4, 14)
+    fixed: Mapping[int, FixedToBoard] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +129,13 @@ class Scene:
         bodies: In any order.
         R_ground: (3, 3) rotation of T_cam_ground; z of the ground is up.
         t_ground: (3,) its translation, mm; None without a table.
+        board: Where the marker board must lie, for a part stands on it; else None.
     """
 
     bodies: tuple[Body, ...]
     R_ground: Array
     t_ground: Array | None
+    board: BoardPlace | None = None
 
 
 def random_rotation(rng: Rng) -> Array:
@@ -106,6 +160,8 @@ def random_scene(
         order += [int(part) for part in rng.permutation(list(parts))]
     order = order[:wanted]
     R_ground = _view(options, rng)
+    bodies: list[Body] = []
+    board: BoardPlace | None = None
     clutter = int(rng.integers(options.clutter[0], options.clutter[1] + 1))
     if rng.random() < options.table:
         near, far = options.distance
@@ -113,12 +169,14 @@ def random_scene(
             camera, camera.width * rng.uniform(0.3, 0.7), camera.height * rng.uniform(0.3, 0.7)
         ) * rng.uniform(near + 0.2 * (far - near), far - 0.1 * (far - near))
         setting = _Setting(parts, camera, options, rng, R_ground, middle)
-        bodies = setting.on_table(order, clutter)
+        if options.fixed:
+            bodies, board = setting.on_board(order.pop())
+        bodies += setting.on_table(order, clutter)
     else:
         setting = _Setting(parts, camera, options, rng, R_ground, None)
         bodies = setting.afloat(order, clutter)
     bodies += setting.occluders(bodies)
-    return Scene(tuple(bodies), R_ground, setting.middle)
+    return Scene(tuple(bodies), R_ground, setting.middle, board)
 
 
 def _view(options: SceneOptions, rng: Rng) -> Array:
@@ -192,6 +250,25 @@ class _Setting:
                     bodies.append(Body(surface, self.R_ground @ R, t, part))
                     break
         return bodies
+
+    def on_board(self, part: int) -> tuple[list[Body], BoardPlace]:
+        """Stand a part near the middle, and say where the board must lie for it."""
+        assert self.middle is not None
+        surface, fixed = self.parts[part], self.options.fixed[part]
+        bodies: list[Body] = []
+        for _ in range(_TRIES):
+            place = BoardPlace(self.rng.uniform(0, 2 * np.pi), np.zeros(2))
+            R = place.R @ fixed.R
+            standing = surface.vertices @ R.T
+            spot = self.rng.normal(0, 40, 2)
+            place = place._replace(middle=spot - place.R[:2, :2] @ [fixed.x, fixed.y])
+            t = self.R_ground @ [*spot, -float(standing[:, 2].min())] + self.middle
+            if self._in_view(t):
+                footprint = float(np.sqrt((standing[:, :2] ** 2).sum(1).max()))
+                self._clear(spot, 0.72 * footprint)
+                bodies.append(Body(surface, self.R_ground @ R, t, part))
+                break
+        return bodies, place
 
     def afloat(self, order: list[int], clutter: int) -> list[Body]:
         bodies: list[Body] = []
