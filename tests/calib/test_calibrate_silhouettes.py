@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from tests.calib.render.conftest import to_mesh
-from tests.runtime.pose.conftest import pose_parts
+from tests.runtime.pose.conftest import direct_network, pose_parts
 
 from edgesafe.calib.render.parts import read_parts, write_parts
 from edgesafe.calib.render.shapes import box
@@ -88,3 +89,23 @@ def test_no_folder_and_an_output_that_exists(models, package, tmp_path) -> None:
     assert done.exit_code in (2, 3) and "nowhere" in done.stderr
     done = _run(models, package, package)
     assert done.exit_code == 2 and "--overwrite" in done.stderr
+
+
+def test_a_direct_head_needs_none(models: Path, tmp_path: Path) -> None:
+    network = direct_network(np.eye(3), (64.0, 64.0), 0.3)
+    write_pose_package(tmp_path / "pkg", *pose_parts(network, head="direct"))
+    done = _run(models, tmp_path / "pkg", tmp_path / "new")
+    assert done.exit_code == 2 and "outlines are for vote heads" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_old_outlines_are_left_behind(models: Path, package: Path, tmp_path: Path) -> None:
+    assert _run(models, package, tmp_path / "new").exit_code == 0
+    made = read_pose_package(tmp_path / "new")
+    fields = dict(made.manifest.raw)
+    fields["objects"] = [{**fields["objects"][0], "silhouettes": "old.npy"}]
+    files = dict(made.files)
+    files["old.npy"] = files.pop("silhouettes-000001.npy")
+    write_pose_package(tmp_path / "old", fields, files)
+    assert _run(models, tmp_path / "old", tmp_path / "newer").exit_code == 0
+    assert "old.npy" not in read_pose_package(tmp_path / "newer").files

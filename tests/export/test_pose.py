@@ -231,6 +231,15 @@ def test_outlines_of_the_meshes_go_along(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_direct_head_takes_no_outlines(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "checkpoint", head="direct", detector=False)
+    models = _models(tmp_path / "models", [60, 78, 42])
+    done = CliRunner().invoke(
+        export, [str(folder), "--out", str(tmp_path / "pkg"), "--meshes", str(models)]
+    )
+    assert isinstance(done.exception, UsageError) and "direct head" in str(done.exception)
+
+
 def test_a_difference_is_not_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = checkpoint(tmp_path / "checkpoint", ids=(7,), detector=False)
     in_double = exporter._in_double

@@ -20,21 +20,30 @@ def silhouettes(models: Path, model: Path, out: Path, overwrite: bool, as_json: 
     """Draw the meshes of MODELS from all sides and write the package's next release with them.
 
     MODELS is a folder of BOP with the meshes that the package was trained with (obj_000001.ply and
-    so on, millimetres). With the outlines the runtime fits every pose to the frame, which makes its
-    depth much better; the meshes themselves stay here. The networks stay as they are.
+    so on, millimetres). With the outlines the runtime fits the poses of vote heads to the frame,
+    which makes their depth much better; the meshes themselves stay here. The networks stay as they
+    are.
     """
     from edgesafe.calib.next_release import check_out
     from edgesafe.calib.pose_silhouettes import silhouette_files, with_silhouettes
+    from edgesafe.runtime.errors import UsageError
     from edgesafe.runtime.package import read_pose_package, write_pose_package
 
     check_out(out, overwrite=overwrite)
     package = read_pose_package(model)
     fields = dict(package.manifest.raw)
     del fields["created"]
+    if not any(network.head == "vote" for network in package.manifest.networks):
+        raise UsageError(
+            f"{model} has a direct head, whose poses have no covariance to be refined with: "
+            "outlines are for vote heads"
+        )
+    old = {entry.silhouettes for entry in package.manifest.objects}
+    kept = {name: content for name, content in package.files.items() if name not in old}
     drawn = silhouette_files(fields["objects"], models, lambda line: click.echo(line, err=True))
     fields["objects"] = with_silhouettes(fields["objects"])
     fields["release"] = package.manifest.release + 1
-    made = write_pose_package(out, fields, {**package.files, **drawn}, overwrite=overwrite)
+    made = write_pose_package(out, fields, {**kept, **drawn}, overwrite=overwrite)
     size = sum(len(content) for content in drawn.values())
     if as_json:
         summary = {"package": made.manifest.identity, "path": str(out), "bytes": size}

@@ -20,7 +20,7 @@ from edgesafe.export.pose_graph import IMAGE, OBJECT, Exportable, export_pose_gr
 from edgesafe.export.probes import draw_images, read_images
 from edgesafe.export.storage import Storage, round_weights, store_weights
 from edgesafe.export.target import next_release, package_name
-from edgesafe.runtime.errors import EdgesafeError, ExportError
+from edgesafe.runtime.errors import EdgesafeError, ExportError, UsageError
 from edgesafe.runtime.files import atomic_folder, canonical_json
 from edgesafe.runtime.package import PosePackage, read_pose_package, write_pose_package
 from edgesafe.runtime.pose.estimator import PoseEstimator
@@ -157,6 +157,11 @@ def export_pose_package(
     objects = [known.to_json() for known in found.objects]
     drawn = {}
     if options.meshes is not None:
+        if all(i.architecture.get("head") != "vote" for i in found.networks if i.kind == "roi"):
+            raise UsageError(
+                "--meshes: outlines refine the poses of vote heads, and this checkpoint has a "
+                "direct head: leave the option out"
+            )
         drawn = silhouette_files(objects, options.meshes, progress)
         objects = with_silhouettes(objects)
     pictures = probe_pictures(options)

@@ -74,7 +74,8 @@ def pose_table(result: PoseExported) -> str:
         lines.append(line)
     if manifest.detector is None:
         lines.append("  no detector: the caller must say where the objects are")
-    if not any(entry.silhouettes for entry in manifest.objects):
+    vote = any(network.head == "vote" for network in manifest.networks)
+    if vote and not any(entry.silhouettes for entry in manifest.objects):
         lines.append("  no outlines: poses are not refined; --meshes MODELS draws them")
     return "\n".join(lines)
 

@@ -126,7 +126,7 @@ def exit_process(status: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except OSError:
-                pass  # nobody is there to be told
+            except (AttributeError, OSError, ValueError):
+                pass  # there is none, or it is closed: nobody is there to be told
         os._exit(status)
     sys.exit(status)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from edgesafe.calib.render.shapes import box, lathe, tube
 from edgesafe.calib.render.silhouettes import draw_silhouettes
 from edgesafe.calib.render.surface import Surface
 from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.mesh import Mesh
 from edgesafe.runtime.pose.silhouettes import (
     pack_silhouettes,
     parse_silhouettes,
@@ -38,7 +41,7 @@ def test_the_outline_of_a_ball_is_a_circle_about_the_line_of_sight() -> None:
     # A camera six diameters away sees a little less than half of it; half a pixel within the
     # border the surface is nearer.
     along = np.einsum("vpi,vi->vp", points, view_directions(40))
-    assert 0 < along.min() and along.max() < 17
+    assert -4 < along.min() and along.max() < 17
     across = np.linalg.norm(points - along[..., None] * view_directions(40)[:, None], axis=-1)
     # It has 24 sides.
     assert across.mean() == pytest.approx(50 * np.sqrt(1 - 1 / 144), abs=0.7)
@@ -75,6 +78,49 @@ def test_a_view_is_seen_from_its_direction() -> None:
     assert made.directions[index, 2] > 0.97  # the camera looks down on it
     span = np.ptp(made.points[index], axis=0)
     assert span[:2] == pytest.approx([60, 80], abs=4)
+
+
+def _prism() -> Surface:
+    """An equilateral triangle reaches farther from its box's middle than half its diameter."""
+    angle = np.radians([90.0, 210.0, 330.0])
+    corners = 100 / np.sqrt(3) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    vertices = np.array([[*corner, z] for z in (-5, 5) for corner in corners])
+    faces = [[0, 2, 1], [3, 4, 5]]
+    for i in range(3):
+        j = (i + 1) % 3
+        faces += [[i, j, j + 3], [i, j + 3, i + 3]]
+    return Surface.from_mesh(Mesh(vertices, np.array(faces)))
+
+
+def test_a_part_that_reaches_far_is_drawn_whole() -> None:
+    prism = _prism()
+    centre = (prism.vertices.min(axis=0) + prism.vertices.max(axis=0)) / 2
+    diameter = float(np.hypot(100, 10))
+    views = draw_silhouettes(prism, centre, diameter, views=100, points=96).astype(np.float64)
+    for view, direction in zip(views, view_directions(100), strict=True):
+        side = np.cross(direction, [0.3, 0.5, 0.81])
+        side /= np.linalg.norm(side)
+        for axis in (side, np.cross(direction, side)):
+            seen = np.ptp(view[:, :3] @ axis)
+            assert seen == pytest.approx(np.ptp(prism.vertices @ axis), abs=7)
+
+
+@pytest.mark.parametrize(
+    "size", [(100, 100, 1), (100, 100, 0.5), (200, 2, 2)], ids=["plate", "sheet", "rod"]
+)
+def test_thin_parts_have_outlines(size: tuple[float, float, float]) -> None:
+    diameter = float(np.linalg.norm(size))
+    views = draw_silhouettes(box(size), ZERO, diameter, views=200, points=48)
+    found = parse_silhouettes(pack_silhouettes(views), "file", ZERO)
+    assert np.abs(found.points).max() == pytest.approx(max(size) / 2, abs=0.03 * max(size))
+
+
+def test_an_origin_far_away_costs_no_digits() -> None:
+    near = box([60, 80, 20])
+    far = replace(near, vertices=near.vertices + [0, 0, 5000.0])
+    here = draw_silhouettes(near, ZERO, 102.0, views=40, points=48)
+    there = draw_silhouettes(far, np.array([0, 0, 5000.0]), 102.0, views=40, points=48)
+    assert np.allclose(here, there, atol=0.2)
 
 
 def test_a_mesh_that_cannot_be_seen_is_refused() -> None:

@@ -25,7 +25,7 @@ def _views(count: int = 40, points: int = 24) -> np.ndarray:
 def test_what_is_written_is_read() -> None:
     views = _views()
     found = parse_silhouettes(pack_silhouettes(views), "file", np.array([1.0, 2, 3]))
-    assert np.array_equal(found.points, views[..., :3])
+    assert np.allclose(found.points, views[..., :3].astype(float) + [1, 2, 3])
     assert found.after[5].tolist() == [*range(1, 16), 0, *range(17, 24), 16]
     assert found.before[5].tolist() == [15, *range(15), 23, *range(16, 23)]
     assert found.loops[5].tolist() == [0] * 16 + [1] * 8
@@ -76,6 +76,15 @@ def test_anything_else_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(PackageError, match=words) as caught:
         parse_silhouettes(data, "pkg/silhouettes-000001.npy", np.zeros(3))
     assert "pkg/silhouettes-000001.npy" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header", ["((((", "{[]:1}", "{'descr': (), 'fortran_order': False, 'shape': (1,)}", "\\"]
+)
+def test_a_header_that_is_none_is_refused(header: str) -> None:
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+    with pytest.raises(PackageError, match="no float16 array"):
+        parse_silhouettes(data, "f", np.zeros(3))
 
 
 def test_a_header_that_promises_too_much_is_refused() -> None:

@@ -21,7 +21,7 @@ POINTS = 96
 Array = NDArray[np.float64]
 
 _SIDE = 160
-_FILLED = 0.88
+_FILLED = 0.92
 _DISTANCE = 6.0
 """Of the camera, diameters; what is seen of an object changes little beyond."""
 _LEAST_AREA = 0.003
@@ -50,14 +50,16 @@ def draw_silhouettes(
         points: P, of each view's outline with its holes.
 
     Returns:
-        (V, P, 4) x, y, z in millimetres and the loop, see
+        (V, P, 4) x, y, z from the centre in millimetres and the loop, see
         :mod:`edgesafe.runtime.pose.silhouettes`.
 
     Raises:
         DataError: From some side there is hardly anything to be seen.
     """
     depth = _DISTANCE * diameter
-    focal = _FILLED * _SIDE * _DISTANCE
+    # The ball about the centre that holds it all is seen whole, from whatever side.
+    radius = float(np.linalg.norm(surface.vertices - centre, axis=1).max())
+    focal = _FILLED * _SIDE / 2 * np.sqrt(max(depth**2 - radius**2, 0.0)) / radius
     middle = (_SIDE - 1) / 2
     K = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
     found = np.empty((views, points, 4), np.float16)
@@ -69,7 +71,7 @@ def draw_silhouettes(
         if not loops:
             raise DataError(
                 f"from the side {np.round(direction, 2).tolist()} hardly anything is to be seen of "
-                "the mesh: it needs faces, and millimetres"
+                "the mesh: it needs faces, and a size that fits its diameter"
             )
         shares = _shares([len(loop) for loop in loops], points)
         begin = 0
@@ -77,7 +79,7 @@ def draw_silhouettes(
             chosen = (np.arange(count) * len(loop) / count).astype(np.intp)
             pixels, z = _smoothed(loop)[chosen], _depths(seen, loop[chosen])
             rays = np.column_stack([(pixels - middle) / focal, np.ones(count)])
-            found[index, begin : begin + count, :3] = (rays * z[:, None] - t) @ R
+            found[index, begin : begin + count, :3] = (rays * z[:, None] - t) @ R - centre
             found[index, begin : begin + count, 3] = number
             begin += count
     return found
@@ -115,7 +117,8 @@ def _loops(body: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     kept = [
         contour[::-1, 0].astype(np.int64)
         for contour in contours
-        if len(contour) >= _LEAST_LENGTH and cv2.contourArea(contour) > least
+        # As many pixels as it encloses with its border (Pick), so that a line has an area too.
+        if len(contour) >= _LEAST_LENGTH and cv2.contourArea(contour) + len(contour) / 2 + 1 > least
     ]
     return sorted(kept, key=len, reverse=True)[:_MOST_LOOPS]
 
@@ -134,7 +137,9 @@ def _smoothed(loop: NDArray[np.int64]) -> Array:
     smooth = np.stack([np.convolve(around[:, axis], _SMOOTH, "valid") for axis in (0, 1)], axis=1)
     along = np.roll(smooth, -2, axis=0) - np.roll(smooth, 2, axis=0)
     outwards = np.stack([along[:, 1], -along[:, 0]], axis=1)
-    return np.asarray(smooth + outwards / (2 * np.linalg.norm(outwards, axis=1, keepdims=True)))
+    length = np.linalg.norm(outwards, axis=1, keepdims=True)
+    # Where a line one pixel wide turns back there is no outside.
+    return np.asarray(smooth + outwards / (2 * np.maximum(length, 1e-9)))
 
 
 def _depths(seen: NDArray[np.float32], pixels: NDArray[np.int64]) -> Array:

@@ -90,7 +90,8 @@ def open_openvino(request: Request) -> OpenVinoEngine:
     require_openvino()
     model = inline_functions(request.model, request.where)
     try:
-        core = _core()
+        with _LOCK:
+            core = _core()
         read = core.read_model(model)
         supported = set(core.get_property("CPU", "SUPPORTED_PROPERTIES"))
         settings = _settings(request.threads)
@@ -102,6 +103,9 @@ def open_openvino(request: Request) -> OpenVinoEngine:
             f"OpenVINO refuses {request.where}: {reason[-1] if reason else error}; use the backend "
             "'cpu'"
         ) from None
+
+
+_LOCK = threading.Lock()
 
 
 @functools.cache

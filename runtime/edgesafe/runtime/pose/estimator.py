@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgesafe.runtime.errors import UsageError
+from edgesafe.runtime.errors import PackageError, UsageError
 from edgesafe.runtime.gate import Refused
 from edgesafe.runtime.intake import elapsed
 from edgesafe.runtime.manifest_pose import PoseManifest, PoseObject
@@ -63,6 +63,8 @@ SAMPLE = "pose-lmo"
 
 _TIGHT = 0.03
 """Boxes whose edges are known as well as this tell the depth, and need no slack along it."""
+_OUTSIDE = 0.05
+"""Diameters by which outlines may leave the box: they lie half a pixel of a drawing outside."""
 _SLACK = 0.3
 """Standard deviation of the depth of a pose of keypoints alone, as a share of it."""
 
@@ -97,11 +99,7 @@ class PoseEstimator:
         self._path = package.path
         self._objects = {entry.id: entry for entry in manifest.objects}
         self._silhouettes = {
-            entry.id: parse_silhouettes(
-                package.files[entry.silhouettes],
-                str(package.path / entry.silhouettes),
-                entry.centre,
-            )
+            entry.id: _outlines(package, entry, entry.silhouettes)
             for entry in manifest.objects
             if entry.silhouettes is not None
         }
@@ -332,7 +330,7 @@ class PoseEstimator:
                     crop=ms.crop,
                     network=ms.network,
                     pnp=elapsed(began, fitted),
-                    refine=elapsed(fitted) if pose.refined else 0.0,
+                    refine=elapsed(fitted) if refine else 0.0,
                 )
             )
         return poses
@@ -403,6 +401,21 @@ class PoseEstimator:
             package=self._manifest.identity,
             **outcome,
         )
+
+
+def _outlines(package: PosePackage, entry: PoseObject, file: str) -> Silhouettes:
+    """Read an object's outlines, and refuse those of something else."""
+    where = str(package.path / file)
+    found = parse_silhouettes(package.files[file], where, entry.centre)
+    slack = _OUTSIDE * entry.diameter
+    low, high = found.points.min(axis=(0, 1)), found.points.max(axis=(0, 1))
+    end = entry.minimum + entry.size
+    if (low < entry.minimum - slack).any() or (high > end + slack).any():
+        raise PackageError(
+            f"{where} reaches beyond the box of {entry.name}: it is of another object; export the "
+            "package again"
+        )
+    return found
 
 
 def _best_first(found: list[Detection]) -> list[Detection]:

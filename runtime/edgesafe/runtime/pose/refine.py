@@ -68,6 +68,10 @@ _WEIGHT = 0.2
 """Neighbouring lines and pixels are not independent."""
 _PRIOR = 4.0
 """By how much the keypoints' covariance is too small."""
+_OPTIMISM = 6.0
+"""By how much the lines' information is too large: what hides an object misleads many at once."""
+_FARTHEST = 20.0
+"""Squared Mahalanobis distance of six numbers: one in 400 is farther by chance."""
 _LEAST_PIXELS = 30
 
 
@@ -114,8 +118,9 @@ def refine_pose(
             share of the depth.
 
     Returns:
-        The pose with its covariance, or None where there is nothing to fit: too little of the
-        object or of its surroundings lies in the frame.
+        The pose with its covariance, or None where there is nothing to fit, too little of the
+        object or of its surroundings being in the frame, and where the outline leads to a pose that
+        the one before contradicts.
     """
     outline = _outline(silhouettes, R, t_mm, camera)
     if outline is None:
@@ -141,7 +146,10 @@ def refine_pose(
             outline = _outline(silhouettes, R, t_mm, camera)
             if outline is None:
                 return None
-    spread = np.linalg.inv(information + prior)
+    moved = np.r_[_rotation_vector(R @ R0.T), t_mm - t0]
+    if not moved @ prior @ moved <= _FARTHEST:
+        return None
+    spread = np.linalg.inv(information / _OPTIMISM + prior)
     return Refined(R, t_mm, (spread + spread.T) / 2)
 
 
@@ -298,6 +306,7 @@ def _table() -> tuple[Array, Floats]:
 _ALONG = np.arange(-_REACH, _REACH + 1.0)
 _SHIFT, _LOG_LIKELIHOOD = _table()
 _PLACE = np.arange(len(_ALONG))
+_KNOWS_NOTHING = float((_SHIFT**2).mean()) + _LEAST_VARIANCE
 
 
 def _measure(
@@ -323,6 +332,8 @@ def _measure(
     within, _ = look.at(points - outline.outwards * (0.06 * _SIZE))
     weight = _WEIGHT * (_UNSEEN + look.seen.ravel()[within]) / (variance * step**2)
     weight /= 1 + (shift / (_CAUCHY * step)) ** 2
+    # A line on which any shift is as likely says nothing.
+    weight *= (1 - variance / _KNOWS_NOTHING).clip(0, 1)
     focal = camera.K[[0, 1], [0, 1]] * look.scale
     inverse = 1 / outline.depth
     by_t = np.empty((len(points), 3))
@@ -336,6 +347,8 @@ def _measure(
 
 
 def _rotation_vector(turn: Array) -> Array:
-    """Return that of a small turn, (3,), radians."""
+    """Return that of a turn, (3,), radians."""
     skew = turn - turn.T
-    return np.array([skew[2, 1], skew[0, 2], skew[1, 0]]) / 2
+    axis = np.array([skew[2, 1], skew[0, 2], skew[1, 0]]) / 2
+    sine = float(np.linalg.norm(axis))
+    return np.asarray(axis * (np.arctan2(sine, (np.trace(turn) - 1) / 2) / max(sine, 1e-12)))

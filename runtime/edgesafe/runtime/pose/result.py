@@ -22,7 +22,7 @@ class PoseTimings:
         crop: Of cutting out and resampling the region.
         network: Of normalising and running the network.
         pnp: From the network's outputs to the pose.
-        refine: Of fitting the object's outline to the frame, if that was done.
+        refine: Of fitting the object's outline to the frame, whether or not it was taken.
     """
 
     decode: float = 0.0

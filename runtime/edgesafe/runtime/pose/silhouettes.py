@@ -3,10 +3,11 @@
 A view is a closed outline of the object, as points on its surface, so that it can be turned,
 shifted and projected without a mesh (the sparse viewpoint model of Stoiber et al., "SRT3D: A Sparse
 Region-Based 3D Object Tracking Approach for the Real World", 2022). The file is a NumPy array,
-float16 (V, P, 4): x, y, z in millimetres in the object's frame, and which loop of the view a point
-belongs to. Loop 0 comes first, the loops of a view follow one another, and their points go round so
-that the object lies to the right as the camera sees it (y down): the outline clockwise, holes
-against it. View i is seen from direction i of :func:`view_directions`.
+float16 (V, P, 4): x, y, z in millimetres in the object's frame, counted from the middle of its
+box, and which loop of the view a point belongs to. Loop 0 comes first, the loops of a view follow
+one another, and their points go round so that the object lies to the right as the camera sees it
+(y down): the outline clockwise, holes against it. View i is seen from direction i of
+:func:`view_directions`.
 """
 
 from __future__ import annotations
@@ -78,18 +79,19 @@ def parse_silhouettes(data: bytes, where: str, centre: Array) -> Silhouettes:
     Args:
         data: Its content.
         where: What to call it in messages.
-        centre: (3,) of the object, millimetres.
+        centre: (3,) of the object's box, millimetres.
 
     Raises:
         PackageError: It is no such file.
     """
-    views = _array(data, where).astype(np.float64)
-    count, points, _ = views.shape
+    found = _array(data, where)
+    count, points, _ = found.shape
     if not (_VIEWS[0] <= count <= _VIEWS[1] and _POINTS[0] <= points <= _POINTS[1]):
         raise PackageError(
             f"{where} has {count} views of {points} points; {_VIEWS[0]} to {_VIEWS[1]} views of "
             f"{_POINTS[0]} to {_POINTS[1]} points are allowed"
         )
+    views = found.astype(np.float64)
     steps = np.diff(views[:, :, 3], axis=1)
     begins = np.column_stack([np.ones(count, bool), steps > 0])
     ends = np.column_stack([steps > 0, np.ones(count, bool)])
@@ -105,7 +107,7 @@ def parse_silhouettes(data: bytes, where: str, centre: Array) -> Silhouettes:
             f"{where}: a view must have 1 to {_MOST_LOOPS} loops of {_LEAST_IN_LOOP} points or more"
         )
     return Silhouettes(
-        np.ascontiguousarray(views[:, :, :3]),
+        views[:, :, :3] + centre,
         loops,
         np.where(ends, first, place + 1),
         np.where(begins, last, place - 1),
@@ -121,8 +123,8 @@ def _array(data: bytes, where: str) -> npt.NDArray[np.float16]:
         raise PackageError(wrong)
     try:
         found = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise PackageError(f"{wrong} ({error})") from None
+    except Exception as error:  # NumPy's reader of headers raises a dozen kinds
+        raise PackageError(f"{wrong} ({type(error).__name__})") from None
     if found.dtype != np.dtype("<f2") or found.ndim != 3 or found.shape[2] != 4:
         raise PackageError(wrong)
     return np.asarray(found)
