@@ -29,7 +29,7 @@ from edgesafe.runtime.pose.estimator import PoseEstimator
 from edgesafe.runtime.pose.fit import Fit, fit_pose
 from edgesafe.runtime.pose.intrinsics import Camera, as_camera
 from edgesafe.runtime.pose.pnp import rotation_exp
-from edgesafe.runtime.pose.refine import refine_pose
+from edgesafe.runtime.pose.refine import DEPTH_SD, refine_pose
 from edgesafe.runtime.video import import_cv2
 
 __all__ = ["STAGES", "Cost", "bench_detector", "bench_regions", "pose"]
@@ -39,7 +39,6 @@ STAGES = ("crop", "network", "pnp", "refine", "end_to_end")
 
 _WARM_UP = 10
 _NOISE_PX = 1.0  # of the network's input
-_DEPTH_SD = 0.3
 _SIZE = (640, 480)
 _BOX = 120.0  # pixels; about what an object of LM-O has in its frames
 
@@ -149,7 +148,7 @@ def bench_regions(
             assert fit.covariance is not None
             mask = outputs["mask"][0]
             pose = fit.R, fit.t_mm, fit.covariance
-            refine_pose(frame, camera, silhouettes, *pose, mask, roi, depth_sd=_DEPTH_SD)
+            refine_pose(frame, camera, silhouettes, *pose, mask, roi, depth_sd=DEPTH_SD)
         marks.append((time.perf_counter(), time.process_time()))
         if run < 0:
             continue

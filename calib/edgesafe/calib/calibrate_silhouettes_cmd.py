@@ -25,7 +25,7 @@ def silhouettes(models: Path, model: Path, out: Path, overwrite: bool, as_json: 
     are.
     """
     from edgesafe.calib.next_release import check_out
-    from edgesafe.calib.pose_silhouettes import silhouette_files, with_silhouettes
+    from edgesafe.calib.pose_silhouettes import draw_objects
     from edgesafe.runtime.errors import UsageError
     from edgesafe.runtime.package import read_pose_package, write_pose_package
 
@@ -40,8 +40,9 @@ def silhouettes(models: Path, model: Path, out: Path, overwrite: bool, as_json: 
         )
     old = {entry.silhouettes for entry in package.manifest.objects}
     kept = {name: content for name, content in package.files.items() if name not in old}
-    drawn = silhouette_files(fields["objects"], models, lambda line: click.echo(line, err=True))
-    fields["objects"] = with_silhouettes(fields["objects"])
+    fields["objects"], drawn = draw_objects(
+        fields["objects"], models, lambda line: click.echo(line, err=True)
+    )
     fields["release"] = package.manifest.release + 1
     made = write_pose_package(out, fields, {**kept, **drawn}, overwrite=overwrite)
     size = sum(len(content) for content in drawn.values())

@@ -14,22 +14,17 @@ from edgesafe.calib.render.surface import Surface
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.pose.silhouettes import pack_silhouettes
 
-__all__ = ["silhouette_file", "silhouette_files", "with_silhouettes"]
+__all__ = ["draw_objects"]
 
 _OFF = 0.03
 """By how much, in diameters, a mesh's box may differ from the package's."""
 
 
-def silhouette_file(object_id: int) -> str:
-    """Return the name of an object's file in a package."""
-    return f"silhouettes-{object_id:06d}.npy"
-
-
-def silhouette_files(
+def draw_objects(
     objects: Sequence[Mapping[str, Any]],
     models: Path,
     progress: Callable[[str], None] = lambda stage: None,
-) -> dict[str, bytes]:
+) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     """Draw the objects of a package from all sides.
 
     Args:
@@ -38,7 +33,7 @@ def silhouette_files(
         progress: Called with a line for each object.
 
     Returns:
-        Name to content.
+        The objects with the names of their files; and name to content.
 
     Raises:
         DataError: A mesh is missing, damaged, or another one than that of the package.
@@ -46,7 +41,7 @@ def silhouette_files(
         SourceError: There is no such folder.
     """
     parts = read_parts([models], ids=[one["id"] for one in objects])
-    files = {}
+    described, files = [], {}
     for entry, part in zip(objects, parts, strict=True):
         progress(f"outlines of {entry['name']} from all sides")
         _check_same(entry, part, models)
@@ -54,13 +49,10 @@ def silhouette_files(
         views = draw_silhouettes(
             Surface.from_mesh(part.mesh), low + size / 2, float(entry["diameter"])
         )
-        files[silhouette_file(part.obj_id)] = pack_silhouettes(views)
-    return files
-
-
-def with_silhouettes(objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the objects of a manifest with the names of their files."""
-    return [{**one, "silhouettes": silhouette_file(one["id"])} for one in objects]
+        file = f"silhouettes-{part.obj_id:06d}.npy"
+        files[file] = pack_silhouettes(views)
+        described.append({**entry, "silhouettes": file})
+    return described, files
 
 
 def _check_same(entry: Mapping[str, Any], part: Part, models: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgesafe.calib.next_release import check_out
-from edgesafe.calib.pose_silhouettes import silhouette_files, with_silhouettes
+from edgesafe.calib.pose_silhouettes import draw_objects
 from edgesafe.export.graph import MINIMUM_OPSET, check_model, stamp
 from edgesafe.export.parity import LIMIT, Parity
 from edgesafe.export.pose_graph import IMAGE, OBJECT, Exportable, export_pose_graph, fold
@@ -155,15 +155,14 @@ def export_pose_package(
     if not any(info.kind == "roi" for info in found.networks):
         raise ExportError(f"{checkpoint} holds no network for regions of interest: train one first")
     objects = [known.to_json() for known in found.objects]
-    drawn = {}
+    drawn: dict[str, bytes] = {}
     if options.meshes is not None:
         if all(i.architecture.get("head") != "vote" for i in found.networks if i.kind == "roi"):
             raise UsageError(
                 "--meshes: outlines refine the poses of vote heads, and this checkpoint has a "
                 "direct head: leave the option out"
             )
-        drawn = silhouette_files(objects, options.meshes, progress)
-        objects = with_silhouettes(objects)
+        objects, drawn = draw_objects(objects, options.meshes, progress)
     pictures = probe_pictures(options)
     exported = []
     for info in found.networks:

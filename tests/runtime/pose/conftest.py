@@ -35,6 +35,11 @@ def pose_of(omega: tuple[float, float, float], t: tuple[float, float, float]):
     return rotation_exp(np.array(omega)), np.array(t, dtype=np.float64)
 
 
+def angle(R: np.ndarray, other: np.ndarray) -> float:
+    """Between two rotations, degrees."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(R @ other.T) - 1) / 2, -1, 1))))
+
+
 def draw_frame(
     R: np.ndarray, t: np.ndarray, camera: Camera = CAMERA, order: list[int] | None = None
 ) -> np.ndarray:

@@ -13,6 +13,7 @@ from .conftest import (
     CAMERA,
     POINTS,
     SIZE,
+    angle,
     box_of,
     direct_network,
     draw_frame,
@@ -32,10 +33,6 @@ def with_detector(detector_package) -> PoseEstimator:
     return PoseEstimator.load(detector_package.path, threads=1)
 
 
-def _angle(R: np.ndarray, other: np.ndarray) -> float:
-    return float(np.degrees(np.arccos(np.clip((np.trace(R @ other.T) - 1) / 2, -1, 1))))
-
-
 @pytest.mark.parametrize(
     ("omega", "t"),
     [
@@ -51,7 +48,7 @@ def test_a_pose_is_found(estimator: PoseEstimator, omega, t, dist) -> None:
     (pose,) = estimator.estimate(draw_frame(R, t, camera), camera, box_of(R, t, camera))
     assert pose.ok and pose.detail is None
     assert (pose.object_id, pose.name) == (1, "block1")
-    assert _angle(pose.R, R) < 1.5
+    assert angle(pose.R, R) < 1.5
     assert np.linalg.norm(pose.t_mm - t) < 0.02 * t[2]
     error = np.r_[pose.t_mm - t]
     spread = np.sqrt(np.diag(pose.covariance)[3:])

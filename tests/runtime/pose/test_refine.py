@@ -22,6 +22,7 @@ from .conftest import (
     CAMERA,
     CORNERS,
     SIZE,
+    angle,
     box_of,
     direct_network,
     draw_frame,
@@ -70,10 +71,6 @@ def _refined(frame, outlines, R, t, camera=CAMERA, depth_sd=0.3):
     return refine_pose(frame, camera, outlines, R, t, COVARIANCE, mask, roi, depth_sd=depth_sd)
 
 
-def _angle(R: np.ndarray, other: np.ndarray) -> float:
-    return float(np.degrees(np.arccos(np.clip((np.trace(R @ other.T) - 1) / 2, -1, 1))))
-
-
 @pytest.mark.parametrize("share", [0.88, 0.95, 1.0, 1.06, 1.15])
 def test_a_depth_that_is_off_is_mended(outlines: Silhouettes, share: float) -> None:
     turn = rotation_exp(np.array([0.06, -0.04, 0.05])) @ TURN
@@ -81,7 +78,7 @@ def test_a_depth_that_is_off_is_mended(outlines: Silhouettes, share: float) -> N
     assert found is not None
     assert found.t_mm[2] == pytest.approx(PLACE[2], rel=0.012)
     assert found.t_mm[:2] == pytest.approx(PLACE[:2], abs=1.5)
-    assert _angle(found.R, TURN) < _angle(turn, TURN) + 0.5
+    assert angle(found.R, TURN) < angle(turn, TURN) + 0.5
     assert found.R @ found.R.T == pytest.approx(np.eye(3), abs=1e-9)
 
 

@@ -45,7 +45,7 @@ from edgesafe.runtime.pose.gating import check_place
 from edgesafe.runtime.pose.golden import parse_pose_golden
 from edgesafe.runtime.pose.intrinsics import Camera, as_camera
 from edgesafe.runtime.pose.networks import DetectorRunner, PoseRunner, open_detector, open_network
-from edgesafe.runtime.pose.refine import refine_pose
+from edgesafe.runtime.pose.refine import DEPTH_SD, refine_pose
 from edgesafe.runtime.pose.regions import (
     Region,
     Roi,
@@ -65,8 +65,6 @@ _TIGHT = 0.03
 """Boxes whose edges are known as well as this tell the depth, and need no slack along it."""
 _OUTSIDE = 0.05
 """Diameters by which outlines may leave the box: they lie half a pixel of a drawing outside."""
-_SLACK = 0.3
-"""Standard deviation of the depth of a pose of keypoints alone, as a share of it."""
 
 
 class PoseEstimator:
@@ -358,7 +356,7 @@ class PoseEstimator:
             pose.covariance,
             outputs["mask"][0],
             roi,
-            depth_sd=0.0 if tight else _SLACK,
+            depth_sd=0.0 if tight else DEPTH_SD,
         )
         if found is None:
             return pose

@@ -29,7 +29,7 @@ from edgesafe.runtime.pose.extent import Extent
 from edgesafe.runtime.pose.intrinsics import Camera
 from edgesafe.runtime.video import import_cv2
 
-__all__ = ["PnpSolution", "rotation_exp", "solve_pnp", "start_pose"]
+__all__ = ["PnpSolution", "pixel_derivative", "rotation_exp", "solve_pnp", "start_pose"]
 
 Array = npt.NDArray[np.float64]
 
@@ -145,6 +145,29 @@ def rotation_exp(omega: Array) -> Array:
     return np.asarray(np.eye(3) + turn)
 
 
+def pixel_derivative(turned: Array, t: Array, focal: Array) -> Array:
+    """Return the derivative (n, 2, 6) by (omega, tau) of the undistorted pixels of points.
+
+    Args:
+        turned: (n, 3) the points, which R has turned already, millimetres.
+        t: (3,), millimetres.
+        focal: (fx, fy), pixels.
+    """
+    in_camera = turned + t
+    inverse = 1 / in_camera[:, 2]
+    found = np.zeros((len(turned), 2, 6))
+    by_t = found[:, :, 3:]
+    by_t[:, 0, 0] = focal[0] * inverse
+    by_t[:, 1, 1] = focal[1] * inverse
+    by_t[:, :, 2] = -focal * in_camera[:, :2] * (inverse**2)[:, None]
+    # g . (omega x Y) = omega . (Y x g), for each row g of by_t.
+    x, y, z = (turned[:, axis, None] for axis in range(3))
+    found[:, :, 0] = y * by_t[:, :, 2] - z * by_t[:, :, 1]
+    found[:, :, 1] = z * by_t[:, :, 0] - x * by_t[:, :, 2]
+    found[:, :, 2] = x * by_t[:, :, 1] - y * by_t[:, :, 0]
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _Problem:
     """Points (K, 3), undistorted pixels (K, 2), whitening (K, 2, 2) with W = L' L, (fx, fy), c."""
@@ -185,7 +208,7 @@ class _Problem:
 
     def jacobian(self, R: Array, t: Array) -> Array:
         """Derivative of the residuals, (2K, 6), by (omega, tau)."""
-        found = self.whitening @ _derivative(self.points @ R.T, t, self.focal)
+        found = self.whitening @ pixel_derivative(self.points @ R.T, t, self.focal)
         return np.asarray(found.reshape(-1, 6))
 
 
@@ -210,29 +233,12 @@ class _Bounded:
         focal, turned = self.keypoints.focal, self.extent.hull @ R.T
         pixels = _project(turned + t, focal, self.keypoints.principal)
         _, slope, outermost = self.extent.residuals(pixels)
-        rows = _derivative(turned[outermost], t, focal)[np.arange(4), [0, 1, 0, 1]]
+        rows = pixel_derivative(turned[outermost], t, focal)[np.arange(4), [0, 1, 0, 1]]
         return np.vstack([self.keypoints.jacobian(R, t), slope[:, None] * rows])
 
 
 def _project(in_camera: Array, focal: Array, principal: Array) -> Array:
     return np.asarray(in_camera[:, :2] / in_camera[:, 2:] * focal + principal)
-
-
-def _derivative(turned: Array, t: Array, focal: Array) -> Array:
-    """Derivative (n, 2, 6) by (omega, tau) of the pixels of points that R has turned already."""
-    in_camera = turned + t
-    inverse = 1 / in_camera[:, 2]
-    found = np.zeros((len(turned), 2, 6))
-    by_t = found[:, :, 3:]
-    by_t[:, 0, 0] = focal[0] * inverse
-    by_t[:, 1, 1] = focal[1] * inverse
-    by_t[:, :, 2] = -focal * in_camera[:, :2] * (inverse**2)[:, None]
-    # g . (omega x Y) = omega . (Y x g), for each row g of by_t.
-    x, y, z = (turned[:, axis, None] for axis in range(3))
-    found[:, :, 0] = y * by_t[:, :, 2] - z * by_t[:, :, 1]
-    found[:, :, 1] = z * by_t[:, :, 0] - x * by_t[:, :, 2]
-    found[:, :, 2] = x * by_t[:, :, 1] - y * by_t[:, :, 0]
-    return found
 
 
 def _prepare(points: Array, keypoints: Array, covariance: Array, camera: Camera) -> _Problem:

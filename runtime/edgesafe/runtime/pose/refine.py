@@ -29,15 +29,18 @@ import numpy.typing as npt
 
 from edgesafe.runtime.pose.crop import RoiCrop
 from edgesafe.runtime.pose.intrinsics import Camera
-from edgesafe.runtime.pose.pnp import rotation_exp
+from edgesafe.runtime.pose.pnp import pixel_derivative, rotation_exp
 from edgesafe.runtime.pose.silhouettes import Silhouettes
 from edgesafe.runtime.video import import_cv2
 
-__all__ = ["Refined", "refine_pose"]
+__all__ = ["DEPTH_SD", "Refined", "refine_pose"]
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+
+DEPTH_SD = 0.3
+"""Standard deviation of the depth of a pose of keypoints alone, as a share of it."""
 
 _SIZE = 110
 """Side of the object in the crop, pixels; the other lengths here are in the same pixels."""
@@ -137,16 +140,16 @@ def refine_pose(
             return None
         share = colours.share(step)
         for _ in range(_REPEAT):
-            rows, shift, weight = _measure(look, share, outline, camera, step)
+            rows, shift, weight = _measure(look, share, outline, t_mm, camera, step)
             information = rows.T @ (weight[:, None] * rows)
-            moved = np.r_[_rotation_vector(R @ R0.T), t_mm - t0]
+            moved = _motion(R @ R0.T, t_mm - t0)
             gain = rows.T @ (weight * shift) - prior @ moved
-            delta = np.linalg.solve(information + prior, gain)
+            delta = np.asarray(np.linalg.solve(information + prior, gain), np.float64)
             R, t_mm = rotation_exp(delta[:3]) @ R, t_mm + delta[3:]
             outline = _outline(silhouettes, R, t_mm, camera)
             if outline is None:
                 return None
-    moved = np.r_[_rotation_vector(R @ R0.T), t_mm - t0]
+    moved = _motion(R @ R0.T, t_mm - t0)
     if not moved @ prior @ moved <= _FARTHEST:
         return None
     spread = np.linalg.inv(information / _OPTIMISM + prior)
@@ -157,12 +160,11 @@ def refine_pose(
 class _Outline:
     """An outline (P points) in the frame.
 
-    ``turned`` (P, 3) without the shift, ``depth`` (P,), ``pixels`` (P, 2) of the frame,
-    ``outwards`` (P, 2) unit normals, ``loops`` (P,) as of the silhouettes.
+    ``turned`` (P, 3) without the shift, ``pixels`` (P, 2) of the frame, ``outwards`` (P, 2) unit
+    normals, ``loops`` (P,) as of the silhouettes.
     """
 
     turned: Array
-    depth: Array
     pixels: Array
     outwards: Array
     loops: npt.NDArray[np.intp]
@@ -180,7 +182,7 @@ def _outline(silhouettes: Silhouettes, R: Array, t: Array, camera: Camera) -> _O
     along = pixels[silhouettes.after[view]] - pixels[silhouettes.before[view]]
     outwards = np.stack([along[:, 1], -along[:, 0]], axis=1)
     outwards /= np.linalg.norm(outwards, axis=1, keepdims=True) + 1e-12
-    return _Outline(turned, in_camera[:, 2], pixels, outwards, silhouettes.loops[view])
+    return _Outline(turned, pixels, outwards, silhouettes.loops[view])
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,7 +312,7 @@ _KNOWS_NOTHING = float((_SHIFT**2).mean()) + _LEAST_VARIANCE
 
 
 def _measure(
-    look: _Look, share: Floats, outline: _Outline, camera: Camera, step: float
+    look: _Look, share: Floats, outline: _Outline, t: Array, camera: Camera, step: float
 ) -> tuple[Array, Array, Array]:
     """Seek the edge on each line.
 
@@ -334,21 +336,14 @@ def _measure(
     weight /= 1 + (shift / (_CAUCHY * step)) ** 2
     # A line on which any shift is as likely says nothing.
     weight *= (1 - variance / _KNOWS_NOTHING).clip(0, 1)
-    focal = camera.K[[0, 1], [0, 1]] * look.scale
-    inverse = 1 / outline.depth
-    by_t = np.empty((len(points), 3))
-    by_t[:, :2] = outline.outwards * focal * inverse[:, None]
     # The lens bends lines by less than what the next step mends.
-    rays = (outline.pixels - camera.K[:2, 2]) * look.scale
-    by_t[:, 2] = -(outline.outwards * rays).sum(axis=1) * inverse
-    (x, y, z), (a, b, c) = outline.turned.T, by_t.T
-    rows = np.column_stack([y * c - z * b, z * a - x * c, x * b - y * a, by_t])
+    focal = camera.K[[0, 1], [0, 1]] * look.scale
+    by_pose = pixel_derivative(outline.turned, t, focal)
+    rows: Array = np.einsum("pi,pij->pj", outline.outwards, by_pose)
     return rows, shift, weight
 
 
-def _rotation_vector(turn: Array) -> Array:
-    """Return that of a turn, (3,), radians."""
-    skew = turn - turn.T
-    axis = np.array([skew[2, 1], skew[0, 2], skew[1, 0]]) / 2
-    sine = float(np.linalg.norm(axis))
-    return np.asarray(axis * (np.arctan2(sine, (np.trace(turn) - 1) / 2) / max(sine, 1e-12)))
+def _motion(turn: Array, shift: Array) -> Array:
+    """Return (omega, tau), (6,), of a turn and a shift."""
+    omega: Array = import_cv2().Rodrigues(turn)[0].ravel()
+    return np.concatenate([omega, shift])
