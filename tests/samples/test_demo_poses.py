@@ -135,7 +135,7 @@ def test_each_frame_is_looked_at_both_ways(packages: SimpleNamespace, frames: Pa
     (refused,) = found[2].by(TRUTH)
     assert refused.pose is not None and refused.pose.reason == "mask_too_small"
     assert hits(found, DETECTOR) == (1, 3) and hits(found, TRUTH) == (1, 3)
-    assert set(found[0].ms) == {"decode", "detect", "crop", "network", "pnp"}
+    assert set(found[0].ms) == {"decode", "detect", "crop", "network", "pnp", "refine"}
     assert all(value > 0 for value in found[0].ms.values())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,7 @@ from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.runtime.intake import elapsed
 from edgesafe.runtime.manifest_pose import PoseObject
 from edgesafe.runtime.pose.intrinsics import Camera
-from edgesafe.runtime.pose.result import Pose
+from edgesafe.runtime.pose.result import Pose, PoseTimings
 
 if TYPE_CHECKING:
     from edgesafe.runtime.pose.estimator import PoseEstimator
@@ -222,8 +222,7 @@ def _judge(
 
 
 def _stages(poses: Sequence[Pose], decode: float) -> dict[str, float]:
-    stages = ("detect", "crop", "network", "pnp")
-    return {
-        "decode": decode,
-        **{name: sum(getattr(pose.ms, name) for pose in poses) for name in stages},
+    stages = [stage.name for stage in fields(PoseTimings)]
+    return {name: sum(getattr(pose.ms, name) for pose in poses) for name in stages} | {
+        "decode": decode
     }
