@@ -11,7 +11,7 @@ import numpy as np
 from edgesafe.calib.render.parts import Part, read_parts
 from edgesafe.calib.render.silhouettes import draw_silhouettes
 from edgesafe.calib.render.surface import Surface
-from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.runtime.pose.silhouettes import pack_silhouettes
 
 __all__ = ["draw_objects"]
@@ -37,9 +37,13 @@ def draw_objects(
 
     Raises:
         DataError: A mesh is missing, damaged, or another one than that of the package.
-        UsageError: The folder lacks one of the objects.
-        SourceError: There is no such folder.
+        UsageError: There is no such folder, or it lacks one of the objects.
     """
+    if not any(models.glob("obj_*.ply")):
+        raise UsageError(
+            f"{models} is no folder with obj_000001.ply and the like: name the folder models of the "
+            "data set that the package was trained on"
+        )
     parts = read_parts([models], ids=[one["id"] for one in objects])
     described, files = [], {}
     for entry, part in zip(objects, parts, strict=True):
