@@ -41,8 +41,8 @@ def draw_objects(
     """
     if not any(models.glob("obj_*.ply")):
         raise UsageError(
-            f"{models} is no folder with obj_000001.ply and the like: name the folder models of the "
-            "data set that the package was trained on"
+            f"{models} is no folder with obj_000001.ply and the like: name the folder models of "
+            "the data set that the package was trained on"
         )
     parts = read_parts([models], ids=[one["id"] for one in objects])
     described, files = [], {}
