@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgesafe.samples.lmo_markers import KINDS, NETWORKS, Given, main, steps, table
+from edgesafe.samples.lmo_markers import KINDS, NETWORKS, Given, main, steps, table, write_configs
 from edgesafe.samples.steps import Step, run_steps
 from edgesafe.train.pose.config import load_pose_config
 
@@ -79,6 +79,7 @@ def test_each_line_is_a_command_with_these_options(given: Given) -> None:
             assert found is not None, step.line
             command = found
         assert command.make_context("step", rest).params
+    write_configs(given)
     for one in NETWORKS:
         config = load_pose_config(given.work / f"{one.name}.config.json")
         assert config.detector is None and config.data.background == one.background
@@ -90,6 +91,7 @@ def test_one_object_and_wider_regions(given: Given) -> None:
     wide = replace(given, objects=(5,), roi_scale=3.0)
     lines = [step.line for step in steps(wide)]
     assert "--ids 1,5,11" in lines[0] and "--objects 5 " in lines[-1]
+    write_configs(wide)
     config = load_pose_config(given.work / "biased.config.json")
     assert config.objects == (5,) and config.roi.roi_scale == 3.0
 
@@ -139,3 +141,4 @@ def test_a_dry_run_prints_the_commands(given: Given, tmp_path: Path) -> None:
     for step in steps(given):
         assert step.name in done.output
     assert "python -m edgesafe.cli markers audit --model=shipped=" in done.output
+    assert not (tmp_path / "new").exists()

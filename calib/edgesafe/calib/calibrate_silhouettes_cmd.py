@@ -24,26 +24,24 @@ def silhouettes(models: Path, model: Path, out: Path, overwrite: bool, as_json: 
     which makes their depth much better; the meshes themselves stay here. The networks stay as they
     are.
     """
-    from edgesafe.calib.next_release import check_out
+    from edgesafe.calib.next_release import check_out, next_fields
     from edgesafe.calib.pose_silhouettes import draw_objects
     from edgesafe.runtime.errors import UsageError
     from edgesafe.runtime.package import read_pose_package, write_pose_package
 
     check_out(out, overwrite=overwrite)
     package = read_pose_package(model)
-    fields = dict(package.manifest.raw)
-    del fields["created"]
     if not any(network.head == "vote" for network in package.manifest.networks):
         raise UsageError(
             f"{model} has a direct head, whose poses have no covariance to be refined with: "
             "outlines are for vote heads"
         )
+    fields = next_fields(package)
     old = {entry.silhouettes for entry in package.manifest.objects}
     kept = {name: content for name, content in package.files.items() if name not in old}
     fields["objects"], drawn = draw_objects(
         fields["objects"], models, lambda line: click.echo(line, err=True)
     )
-    fields["release"] = package.manifest.release + 1
     made = write_pose_package(out, fields, {**kept, **drawn}, overwrite=overwrite)
     size = sum(len(content) for content in drawn.values())
     if as_json:

@@ -10,11 +10,11 @@ from typing import Any
 
 from edgesafe.runtime.errors import UsageError
 from edgesafe.runtime.manifest import MANIFEST
-from edgesafe.runtime.package import Package, write_package
+from edgesafe.runtime.package import Package, PosePackage, write_package
 from edgesafe.runtime.thresholds import Threshold
 from edgesafe.runtime.verdict import Modality
 
-__all__ = ["check_out", "is_of_format", "plain_threshold", "write_next_release"]
+__all__ = ["check_out", "is_of_format", "next_fields", "plain_threshold", "write_next_release"]
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:
@@ -47,6 +47,14 @@ def is_of_format(file: Path, prefix: str) -> bool:
     return isinstance(found, dict) and str(found.get("format")).startswith(prefix)
 
 
+def next_fields(package: Package | PosePackage) -> dict[str, Any]:
+    """Return the keys of the manifest of a package's next release, to be changed and written."""
+    fields = dict(package.manifest.raw)
+    del fields["created"]
+    fields["release"] = package.manifest.release + 1
+    return fields
+
+
 def write_next_release(
     package: Package,
     out: Path,
@@ -71,10 +79,7 @@ def write_next_release(
         UsageError: ``out`` exists and ``overwrite`` is false.
         OSError: It could not be written.
     """
-    manifest = dict(package.manifest.raw)
-    del manifest["created"]
-    manifest |= fields or {}
-    manifest["release"] = package.manifest.release + 1
+    manifest = next_fields(package) | dict(fields or {})
     manifest["thresholds"] = {
         **manifest["thresholds"],
         **{name: plain_threshold(entry) for name, entry in thresholds.items()},

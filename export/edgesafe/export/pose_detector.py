@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from edgesafe.calib.next_release import check_out
+from edgesafe.calib.next_release import check_out, next_fields
 from edgesafe.cli import run
 from edgesafe.export.pose import (
     PoseExportOptions,
@@ -72,13 +71,10 @@ def replace_detector(
             f"the detector of {checkpoint} finds the objects {strange}, which {package.path} does "
             f"not know; it knows {sorted(known)}"
         )
-    options, release = PoseExportOptions(storage=storage), package.manifest.release + 1
-    name = package.manifest.name
+    options, fields = PoseExportOptions(storage=storage), next_fields(package)
+    name, release = package.manifest.name, fields["release"]
     one = export_network(found, info, probe_pictures(options), options, name, release)
-    fields: dict[str, Any] = dict(package.manifest.raw)
-    del fields["created"]
     old = (fields.get("detector") or {}).get("file")
-    fields["release"] = release
     fields["detector"] = describe_network(one, options)
     if box_sd is not None:
         fields["detector"]["box_sd"] = box_sd

@@ -26,7 +26,7 @@ from edgesafe.runtime.finite_range import FiniteRange
 from edgesafe.samples.steps import Step, each, execute, made, run_steps, words
 from edgesafe.train.fields import read_file
 
-__all__ = ["NETWORKS", "Given", "Trained", "main", "steps", "table"]
+__all__ = ["NETWORKS", "Given", "Trained", "main", "steps", "table", "write_configs"]
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "samples" / "configs" / "pose-lmo.toml"
@@ -97,11 +97,7 @@ class Given:
 
 
 def steps(given: Given) -> list[Step]:
-    """Return all steps, in the order in which they need one another; configurations are written.
-
-    Raises:
-        UsageError: The configuration of the shipped network cannot be read.
-    """
+    """Return all steps, in the order in which they need one another."""
     work = given.work
     shipped = work / "shipped"
     found = [
@@ -156,21 +152,36 @@ def _render(given: Given, name: str, frames: int, seed: int, *, fixed: bool) -> 
     )  # fmt: skip
 
 
+def _config_file(given: Given, one: Trained) -> Path:
+    return given.work / f"{one.name}.config.json"
+
+
+def write_configs(given: Given) -> None:
+    """Write the configurations of the runs into the work folder.
+
+    Raises:
+        UsageError: That of the shipped network cannot be read.
+    """
+    for one in NETWORKS:
+        config = read_file(CONFIG)
+        del config["detector"]
+        config["objects"] = list(given.objects)
+        config["names"] = {number: config["names"][number] for number in map(str, given.objects)}
+        if given.roi_scale is not None:
+            config["roi"]["roi_scale"] = given.roi_scale
+        config["roi"]["fit"] |= {"max_minutes": given.minutes, "validate_minutes": given.minutes}
+        config["data"] |= {"background": one.background, "rotation": 20.0}
+        text = json.dumps(config, indent=1) + "\n"
+        path = _config_file(given, one)
+        # A file as old as it was: what was made with it stays up to date.
+        if not path.is_file() or path.read_text() != text:
+            atomic_write(path, text.encode())
+
+
 def _train(given: Given, one: Trained) -> list[Step]:
     """Train and export a network."""
     work, out = given.work, given.work / one.name
-    config = read_file(CONFIG)
-    del config["detector"]
-    config["objects"] = list(given.objects)
-    config["names"] = {number: config["names"][number] for number in map(str, given.objects)}
-    if given.roi_scale is not None:
-        config["roi"]["roi_scale"] = given.roi_scale
-    config["roi"]["fit"] |= {"max_minutes": given.minutes, "validate_minutes": given.minutes}
-    config["data"] |= {"background": one.background, "rotation": 20.0}
-    text = json.dumps(config, indent=1) + "\n"
-    path = work / f"{one.name}.config.json"
-    if not path.is_file() or path.read_text() != text:
-        atomic_write(path, text.encode())
+    path = _config_file(given, one)
     line = words(
         "edgesafe.cli", "train", "pose", "--config", path,
         *each("--data", (work / name for name in one.data)), *each("--photos", given.photos),
@@ -265,13 +276,14 @@ def main(
     objects: tuple[str, ...], roi_scale: float | None, dry_run: bool,
 ) -> None:  # fmt: skip
     """Train networks of LM-O that read the markers, cure them, and audit both on real frames."""
-    work.mkdir(parents=True, exist_ok=True)
     chosen = tuple(sorted(map(int, objects))) or tuple(PLACES)
     given = Given(lmo, board, photos, work, minutes, chosen, roi_scale)
     if dry_run:
         for step in steps(given):
             click.echo(f"{step.name}{' (done)' if step.done() else ''}\n    {step.line}")
         return
+    work.mkdir(parents=True, exist_ok=True)
+    write_configs(given)
     run_steps(partial(steps, given), execute, lambda line: click.echo(line, err=True))
     parts = []
     for name, title in (("test", "Rendered frames, board fixed"), ("real", "Real frames of LM-O")):

@@ -86,7 +86,7 @@ def test_a_picture_becomes_a_line(shots, pose_package: PosePackage) -> None:
     assert line["ms"]["decode"] > 0
     table = _run(file, *common, "--roi", f"1:{_roi(R, t)}")
     assert "OBJECT" in table.stdout and "block1" in table.stdout and " 619." in table.stdout
-    assert "1 poses" in table.stderr
+    assert "1 pose, " in table.stderr
 
 
 def test_every_source_gets_a_line(shots, detector_package: PosePackage, tmp_path: Path) -> None:

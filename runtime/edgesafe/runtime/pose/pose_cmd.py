@@ -320,9 +320,10 @@ def pose(
         if csv_file is not None:
             write_results(csv_file, run.rows)
     counts = run.counts
+    pictures = "picture" if counts["without"] == 1 else "pictures"
     click.echo(
-        f"{counts['poses']} poses, {counts['refused']} refused, {counts['without']} pictures "
-        "without any",
+        f"{counts['poses']} pose{'s' if counts['poses'] != 1 else ''}, "
+        f"{counts['refused']} refused, {counts['without']} {pictures} without any",
         err=True,
     )
     if run.problems:
