@@ -320,10 +320,10 @@ def pose(
         if csv_file is not None:
             write_results(csv_file, run.rows)
     counts = run.counts
-    pictures = "picture" if counts["without"] == 1 else "pictures"
     click.echo(
         f"{counts['poses']} pose{'s' if counts['poses'] != 1 else ''}, "
-        f"{counts['refused']} refused, {counts['without']} {pictures} without any",
+        f"{counts['refused']} refused, "
+        f"{counts['without']} picture{'s' if counts['without'] != 1 else ''} without any",
         err=True,
     )
     if run.problems:
