@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from click.testing import CliRunner
 from PIL import Image
 
@@ -38,13 +39,17 @@ def test_listing(photo_folder: Path, tmp_path: Path) -> None:
     found = [json.loads(line) for line in lines]
     kinds = Counter((r["kind"], r["label"], "image" in r) for r in found)
     assert kinds == {
-        ("plain", "safe", True): 3,  # two loose ones and the photo of the validation split
+        ("plain", "safe", True): 6,  # two loose ones, four crops of the validation split's photo
         ("twin", "safe", True): 1,
         ("hazard", "unsafe", True): 1,
     }
     (held,) = (p.path.name for p in photos.read_photos([photo_folder]) if p.split == "val")
-    images = {r["image"] for r in found if "image" in r}
-    assert images == {"one.jpg", "two.PNG", held, "a-safe.jpg", "a-unsafe.jpg"}
+    crops = [r["image"] for r in found if r["photo"] == held]
+    pixels = [np.asarray(Image.open(out / name)) for name in crops]
+    assert all(min(crop.shape[:2]) == 384 for crop in pixels)
+    assert len({crop.tobytes() for crop in pixels}) == len(crops) == 4
+    images = {r["image"] for r in found}
+    assert images == {"one.jpg", "two.PNG", *crops, "a-safe.jpg", "a-unsafe.jpg"}
     assert images == {p.name for p in out.iterdir()} - {"records.jsonl"}
     (hazard,) = (r for r in found if r["kind"] == "hazard")
     assert (hazard["tag"], hazard["style"], hazard["photo"]) == ("fire", "solid", "source.jpg")

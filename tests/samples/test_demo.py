@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -13,8 +14,9 @@ from click.testing import CliRunner, Result
 
 from edgesafe.runtime import Moderator, default_model_path
 from edgesafe.runtime.errors import DataError, SourceError
+from edgesafe.runtime.thresholds import Band
 from edgesafe.samples import demo as demo_module
-from edgesafe.samples.axis import make_scale
+from edgesafe.samples.axis import axis_svg, make_scale
 from edgesafe.samples.demo import demo, read_photos
 from edgesafe.samples.report import Item, agreement
 
@@ -139,8 +141,6 @@ def test_models_are_opened_before_the_clock_of_the_first_photo(
 def test_a_package_without_text_is_shown_without_texts(
     data_folder: Path, tmp_path: Path, moderator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dataclasses
-
     moderator.manifest = dataclasses.replace(moderator.manifest, text=None)
     monkeypatch.setattr(Moderator, "load", lambda *args, **kwargs: moderator)
     result = CliRunner().invoke(demo, ["--data", str(data_folder), "--out", str(tmp_path)])
@@ -186,8 +186,6 @@ def test_the_scale_holds_everything_that_is_drawn(moderator: Any) -> None:
 
 
 def test_the_scale_keeps_close_radii_apart(moderator: Any) -> None:
-    import dataclasses
-
     manifest = dataclasses.replace(moderator.manifest, bounds={}, thresholds={})
     close = [moderator._verdict(r, "image") for r in (1.0001, 1.0002)]
     scale = make_scale(manifest, close)
@@ -195,9 +193,26 @@ def test_the_scale_keeps_close_radii_apart(moderator: Any) -> None:
     assert make_scale(manifest, []).low < 0 < 1 < make_scale(manifest, []).high
 
 
+def test_a_band_is_drawn_and_said(moderator: Any) -> None:
+    threshold = moderator.manifest.thresholds["image"]
+    bounds, band = moderator.manifest.bounds, Band(threshold.value, threshold.value + 0.5)
+    banded = dataclasses.replace(threshold, band=band)
+    manifest = dataclasses.replace(moderator.manifest, thresholds={"image": banded})
+    scale = make_scale(manifest, [])
+    assert scale.low < band.lower < band.upper < scale.high
+    verdict = moderator._verdict(1.0, "image")
+    plain, drawn = (axis_svg(verdict, one, bounds, scale) for one in (threshold, banded))
+    for svg, lines in ((plain, 1), (drawn, 2)):
+        assert svg.count('class="threshold"') == lines
+        assert ('class="between"' in svg) == ("undecided up to" in svg) == (lines == 2)
+    assert f">{scale.text(band.lower)} to {scale.text(band.upper)}<" in drawn
+
+
 def test_agreement_counts_an_undecided_item_as_not_right(moderator: Any) -> None:
     undecided = moderator.check(b"")
-    assert agreement([Item("x", undecided, label="unsafe")]) == "0 of 1 labelled unsafe flagged"
+    assert agreement([Item("x", undecided, label="unsafe")]) == (
+        "0 of 1 labelled unsafe flagged (1 undecided)"
+    )
     assert agreement([Item("x", undecided)]) == ""
 
 

@@ -30,7 +30,8 @@ def test_records(made: Path, photo_folder: Path) -> None:
     assert Counter(r["kind"] for r in records) == {"hazard": 4, "plain": 2, "lookalike": 2}
     (test_photo,) = (p for p in photos.read_photos([photo_folder]) if p.split == "test")
     for record in records:
-        assert set(record) == {"image", "label", "kind", "tag", "style", "name", "photo"}
+        fields = {"image", "label", "kind", "tag", "style", "name", "scale", "photo"}
+        assert set(record) == fields
         assert record["photo"] == test_photo.path.name
         assert record["label"] == ("unsafe" if record["kind"] == "hazard" else "safe")
         with Image.open(made / record["image"]) as image:
@@ -41,6 +42,10 @@ def test_records(made: Path, photo_folder: Path) -> None:
             assert record["tag"] is None
             assert (record["name"] in heldout.HARMLESS) == (record["kind"] == "lookalike")
         assert (record["style"] in heldout.STYLES) == (record["kind"] != "plain")
+        if record["kind"] == "plain":
+            assert record["scale"] is None
+        else:
+            assert heldout_set.SCALES[0] <= record["scale"] <= heldout_set.SCALES[1]
     assert {r["tag"] for r in records if r["tag"]} == set(heldout.HAZARDS)
     assert {r["image"] for r in records} == {p.name for p in made.glob("*.jpg")}
 

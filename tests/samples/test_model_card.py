@@ -34,7 +34,10 @@ def card() -> dict[str, Any]:
     return {
         "package": "probe@2#0123456789ab",
         "bytes": 35_000_000,
-        "thresholds": {"text": threshold, "image": threshold},
+        "thresholds": {
+            "text": threshold,
+            "image": {**threshold, "band": {"lower": 0.61234, "upper": 0.75}},
+        },
         "bounds": {"safe_text": {"avg": 0.301, "low_05": 0.2, "up_95": 0.4}},
         "intended_use": "Shows the machinery.",
         "limits": ["It knows four tags.", "English only."],
@@ -46,9 +49,13 @@ def card() -> dict[str, Any]:
                 "fpr_plain": measured(0.051, 120),
                 "fpr_lookalike": measured(0.091, 120),
                 "miss_rate": measured(0.331, 240),
+                "undecided_plain": measured(0.151, 120),
+                "undecided_lookalike": measured(0.251, 120),
+                "undecided_hazard": measured(0.351, 240),
                 "photos": 17,
                 "auc_by_tag": {"blood": 0.811, "fire": 0.911},
                 "auc_by_style": {"comic": 0.821, "mesh": 0.921},
+                "auc_by_size": {"20% to 30%": 0.761},
             },
             "text": {
                 "auc": measured(0.971),
@@ -93,9 +100,14 @@ def test_every_measurement_is_on_the_page(card: dict[str, Any]) -> None:
     assert cells(page, "plain photos flagged")[1:] == ["0.051 (0.021 to 0.071)", "120"]
     assert cells(page, "photos with a look-alike flagged")[1].startswith("0.091")
     assert cells(page, "photos with a hazard missed")[1:] == ["0.331 (0.301 to 0.351)", "240"]
+    undecided = [line for line in page.splitlines() if line.startswith("| … undecided |")]
+    assert [line.split()[4] for line in undecided] == ["0.151", "0.251", "0.351"]
+    assert cells(page, "text")[1] == "0.6123"
+    assert cells(page, "image")[1] == "0.6123; undecided up to 0.7500"
     assert cells(page, "safe text") == ["safe text", "0.311", "0.301 (0.200 to 0.400)"]
     assert cells(page, "unsafe image") == ["unsafe image", "0.711", "-"]
     assert cells(page, "mesh")[1] == "0.921" and cells(page, "blood")[1] == "0.811"
+    assert cells(page, "20% to 30%")[1] == "0.761"
     for value in (0.641, 0.931, 0.541, 0.741, 0.881, 0.861, 0.941):
         assert f"{value:.3f} (" in page
     assert "17 other photos" in page

@@ -1,8 +1,9 @@
 """The safe-unsafe axis of the report: where a radius lies, drawn as inline SVG.
 
-A rail from small to large root distance, green up to the threshold and red beyond it; the interval
-of the threshold as a grey band; the radius as a marker above the rail; below it the shells of the
-four classes on the training data, from their 5 % to their 95 % quantile with a notch at the mean.
+A rail from small to large root distance, green up to the threshold and red beyond it, amber where
+the threshold has a band; the interval of the threshold as a grey box; the radius as a marker above
+the rail; below it the shells of the four classes on the training data, from their 5 % to their 95 %
+quantile with a notch at the mean.
 Colours come from the style sheet, so the drawing follows the light or dark scheme.
 """
 
@@ -59,7 +60,7 @@ def make_scale(manifest: Manifest, verdicts: Iterable[Verdict]) -> Scale:
     for shell in manifest.bounds.values():
         values += [shell.low_05, shell.avg, shell.up_95]
     for threshold in manifest.thresholds.values():
-        values += [*threshold.interval, threshold.value]
+        values += [*threshold.interval, *_cuts(threshold)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = max(high - low, 1e-6)
     digits = min(max(2 - math.floor(math.log10(span)), 2), 6)
@@ -78,6 +79,8 @@ def axis_svg(
     if threshold:
         low, high = (scale.text(end) for end in threshold.interval)
         label += f", threshold {scale.text(threshold.value)}, between {low} and {high}"
+        if threshold.band:
+            label += f", undecided up to {scale.text(threshold.band.upper)}"
     return _svg(parts, label, len(bounds))
 
 
@@ -91,23 +94,35 @@ def legend_svg(threshold: Threshold | None, bounds: Mapping[str, Bounds], scale:
     return _svg(parts, f"Shells of the classes on the training data: {spoken}", len(bounds))
 
 
+def _cuts(threshold: Threshold) -> tuple[float, ...]:
+    band = threshold.band
+    return (band.lower, band.upper) if band else (threshold.value,)
+
+
 def _rail(threshold: Threshold | None, scale: Scale) -> list[str]:
     if threshold is None:
         return [_line("rail", _LEFT, _RIGHT)]
-    at = scale.x(threshold.value)
+    cuts = _cuts(threshold)
+    ends = [scale.x(cut) for cut in cuts]
     low, high = (scale.x(end) for end in threshold.interval)
     # Kept clear of the words at both ends.
-    middle = min(max(at, _LEFT + 70), _RIGHT - 96)
+    middle = min(max(sum(ends) / len(ends), _LEFT + 70), _RIGHT - 96)
+    said = " to ".join(scale.text(cut) for cut in cuts)
+    # There is no room for a word beside two numbers.
+    said = said if threshold.band else f"threshold {said}"
     return [
-        _line("under", _LEFT, at),
-        _line("over", at, _RIGHT),
+        _line("under", _LEFT, ends[0]),
+        *([_line("between", *ends)] if threshold.band else []),
+        _line("over", ends[-1], _RIGHT),
         f'<rect class="interval" x="{low}" y="{_RAIL_Y - 9}" width="{max(high - low, 1):.1f}"'
         ' height="18"/>',
-        f'<line class="threshold" x1="{at}" x2="{at}" y1="{_RAIL_Y - 12}" y2="{_RAIL_Y + 12}"/>',
+        *(
+            f'<line class="threshold" x1="{at}" x2="{at}" y1="{_RAIL_Y - 12}" y2="{_RAIL_Y + 12}"/>'
+            for at in ends
+        ),
         f'<text x="{_LEFT}" y="{_RAIL_Y + 21}">safe</text>',
         f'<text x="{_RIGHT}" y="{_RAIL_Y + 21}" text-anchor="end">unsafe</text>',
-        f'<text x="{middle}" y="{_RAIL_Y + 21}" text-anchor="middle">'
-        f"threshold {scale.text(threshold.value)}</text>",
+        f'<text x="{middle}" y="{_RAIL_Y + 21}" text-anchor="middle">{said}</text>',
     ]
 
 

@@ -2,8 +2,9 @@
 
     python -m edgesafe.samples.heldout_set --photos DIR --split test --out DIR
 
-Writes ``records.jsonl``: ``{"image", "label", "kind", "tag", "style", "name", "photo"}``, where
-kind is ``plain`` (a crop of the photo), ``lookalike`` (a harmless drawing in it) or ``hazard``.
+Writes ``records.jsonl``: ``{"image", "label", "kind", "tag", "style", "name", "scale", "photo"}``,
+where kind is ``plain`` (a crop of the photo), ``lookalike`` (a harmless drawing in it) or
+``hazard``, and scale is the longer side of the drawing as a share of the picture's short side.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from edgesafe.samples import heldout
 from edgesafe.samples.hazards import compose, photos
 
 _SHORT_SIDE = 384
+SCALES = (0.22, 0.5)
+"""Longer side of a drawing as a share of the short side of the picture: from, to."""
 
 
 def _ground(photo: photos.Photo, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -29,12 +32,13 @@ def _ground(photo: photos.Photo, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 def _drawn(
     ground: NDArray[np.uint8], name: str, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], str]:
+) -> tuple[NDArray[np.uint8], str, float]:
     style = str(rng.choice(heldout.STYLES))
     sprite = heldout.draw(name, style, rng)
     shadow = name not in heldout.SHADOWLESS
-    placed, _ = heldout.place(ground, sprite, rng, scale=rng.uniform(0.22, 0.5), shadow=shadow)
-    return placed, style
+    scale = float(rng.uniform(*SCALES))
+    placed, _ = heldout.place(ground, sprite, rng, scale=scale, shadow=shadow)
+    return placed, style, scale
 
 
 def build(folders: list[Path], split: str, out: Path, per_photo: int, seed: int) -> Path:
@@ -56,18 +60,18 @@ def build(folders: list[Path], split: str, out: Path, per_photo: int, seed: int)
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     tags = sorted(heldout.HAZARDS)
-    records: list[dict[str, str | None]] = []
+    records: list[dict[str, str | float | None]] = []
     for photo in (p for p in photos.read_photos(folders) if p.split == split):
         kinds = ["hazard"] * per_photo + ["plain", "lookalike"] * (per_photo // 2)
         for index, kind in enumerate(kinds):
-            picture, tag, style, name = _ground(photo, rng), None, None, None
+            picture, tag, style, name, scale = _ground(photo, rng), None, None, None, None
             if kind == "hazard":
                 tag = tags[index % len(tags)]
                 name = str(rng.choice(heldout.HAZARDS[tag]))
             elif kind == "lookalike":
                 name = str(rng.choice(heldout.HARMLESS))
             if name is not None:
-                picture, style = _drawn(picture, name, rng)
+                picture, style, scale = _drawn(picture, name, rng)
             file = f"{photo.path.stem}-{index:02d}-{kind}.jpg"
             Image.fromarray(picture).save(out / file, quality=int(rng.integers(75, 96)))
             records.append(
@@ -78,6 +82,7 @@ def build(folders: list[Path], split: str, out: Path, per_photo: int, seed: int)
                     "tag": tag,
                     "style": style,
                     "name": name,
+                    "scale": scale,
                     "photo": photo.path.name,
                 }
             )

@@ -99,8 +99,11 @@ def render(card: Json) -> str:
             ("held-out", "rate", "of"),
             [
                 _rate("plain photos flagged", image["fpr_plain"]),
+                _rate("… undecided", image["undecided_plain"]),
                 _rate("photos with a look-alike flagged", image["fpr_lookalike"]),
+                _rate("… undecided", image["undecided_lookalike"]),
                 _rate("photos with a hazard missed", image["miss_rate"]),
+                _rate("… undecided", image["undecided_hazard"]),
                 _rate("safe texts flagged", text["fpr"]),
                 _rate("unsafe texts missed", text["miss_rate"]),
             ],
@@ -122,13 +125,16 @@ def render(card: Json) -> str:
             ],
         ),
         "",
-        "## By tag and by drawing style",
+        "## By tag, drawing style and size",
         "",
-        "AUC of the pictures with such a hazard against all safe ones.",
+        "AUC of the pictures with such a hazard against all safe ones. The size is the longer side "
+        "of the drawing as a share of the picture's short side.",
         "",
         *_table(("tag", "AUC"), [(k, f"{v:.3f}") for k, v in image["auc_by_tag"].items()]),
         "",
         *_table(("style", "AUC"), [(k, f"{v:.3f}") for k, v in image["auc_by_style"].items()]),
+        "",
+        *_table(("size", "AUC"), [(k, f"{v:.3f}") for k, v in image["auc_by_size"].items()]),
         "",
         "## What it cannot do",
         "",
@@ -154,8 +160,11 @@ def numbers(card: Json | None, bench: Json | None) -> str:
             ("AUC, texts never trained on", _measured(text["auc"]), made),
             ("… linear probe, prompt cosine", _baselines(card, "text"), made),
             ("plain photos flagged", _measured(image["fpr_plain"]), made),
+            ("… undecided", _measured(image["undecided_plain"]), made),
             ("photos with a look-alike flagged", _measured(image["fpr_lookalike"]), made),
+            ("… undecided", _measured(image["undecided_lookalike"]), made),
             ("photos with a hazard missed", _measured(image["miss_rate"]), made),
+            ("… undecided", _measured(image["undecided_hazard"]), made),
             ("size of the package", f"{card['bytes'] / 1e6:.1f} MB", "`edgesafe inspect`"),
         ]
     if bench is not None:
@@ -222,12 +231,19 @@ def _thresholds(thresholds: Json) -> list[Sequence[str]]:
     return [
         (
             kind,
-            f"{entry['value']:.4f}",
+            _cut(entry),
             f"{entry['interval'][0]:.4f} to {entry['interval'][1]:.4f}",
             f"{entry['n']} cases: {entry['rule']}",
         )
         for kind, entry in sorted(thresholds.items())
     ]
+
+
+def _cut(entry: Json) -> str:
+    band = entry.get("band")
+    if band is None:
+        return f"{entry['value']:.4f}"
+    return f"{band['lower']:.4f}; undecided up to {band['upper']:.4f}"
 
 
 def _order(means: Json) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,15 @@ from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.manifest import Rate
 from edgesafe.runtime.package import Package, read_package
+from edgesafe.runtime.thresholds import Threshold
+from edgesafe.runtime.verdict import Decision, decide
 
 MAX_FPR = 0.05
+"""Of plain photos, and of harmless texts: the largest share that may be called unsafe."""
+MAX_MISS = 0.2
+"""Of pictures with a hazard: the largest share that may pass; between the two is undecided."""
+SIZES = (0.2, 0.3, 0.4, 0.5)
+"""Bounds of the sizes that the report card tells apart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +90,14 @@ def auc_with_interval(safe: NDArray[np.float64], unsafe: NDArray[np.float64]) ->
     }
 
 
-def _rate(hits: int, of: int) -> dict[str, Any]:
+def _decided(radii: NDArray[np.float64], limit: Threshold, decision: Decision) -> dict[str, Any]:
+    band = (limit.band.lower, limit.band.upper) if limit.band else None
+    hits, of = sum(decide(radius, limit.value, band) == decision for radius in radii), len(radii)
     return {"value": hits / of, "interval": list(clopper_pearson(hits, of)), "n": of}
 
 
 def report_card(
-    images: list[Scored], texts: list[Scored], thresholds: dict[str, float]
+    images: list[Scored], texts: list[Scored], thresholds: Mapping[str, Threshold]
 ) -> dict[str, Any]:
     """Everything that the model card states about the held-out pictures and texts.
 
@@ -99,27 +109,26 @@ def report_card(
     safe = _radii(images, label="safe")
     unsafe = _radii(images, label="unsafe")
     safe_text, unsafe_text = _radii(texts, label="safe"), _radii(texts, label="unsafe")
+    plain, lookalike = _radii(images, kind="plain"), _radii(images, kind="lookalike")
     cut, cut_text = thresholds["image"], thresholds["text"]
     card: dict[str, Any] = {
         "image": {
             "auc": auc_with_interval(safe, unsafe),
-            "auc_plain": auc_with_interval(_radii(images, kind="plain"), unsafe),
-            "auc_lookalike": auc_with_interval(_radii(images, kind="lookalike"), unsafe),
-            "fpr_plain": _rate(
-                int((_radii(images, kind="plain") > cut).sum()), len(_radii(images, kind="plain"))
-            ),
-            "fpr_lookalike": _rate(
-                int((_radii(images, kind="lookalike") > cut).sum()),
-                len(_radii(images, kind="lookalike")),
-            ),
-            "miss_rate": _rate(int((unsafe <= cut).sum()), len(unsafe)),
+            "auc_plain": auc_with_interval(plain, unsafe),
+            "auc_lookalike": auc_with_interval(lookalike, unsafe),
+            "fpr_plain": _decided(plain, cut, "unsafe"),
+            "undecided_plain": _decided(plain, cut, "undecided"),
+            "fpr_lookalike": _decided(lookalike, cut, "unsafe"),
+            "undecided_lookalike": _decided(lookalike, cut, "undecided"),
+            "miss_rate": _decided(unsafe, cut, "safe"),
+            "undecided_hazard": _decided(unsafe, cut, "undecided"),
             "photos": len({s.record["photo"] for s in images}),
         },
         "text": {
             "auc": auc_with_interval(safe_text, unsafe_text),
             "auc_hard": auc_with_interval(_radii(texts, kind="hard"), unsafe_text),
-            "fpr": _rate(int((safe_text > cut_text).sum()), len(safe_text)),
-            "miss_rate": _rate(int((unsafe_text <= cut_text).sum()), len(unsafe_text)),
+            "fpr": _decided(safe_text, cut_text, "unsafe"),
+            "miss_rate": _decided(unsafe_text, cut_text, "safe"),
         },
         "mean_radius": {
             "safe_text": float(safe_text.mean()),
@@ -134,7 +143,19 @@ def report_card(
             value: auc_between(safe, _radii(images, label="unsafe", **{key: value}))
             for value in values
         }
+    card["image"]["auc_by_size"] = _auc_by_size(images, safe)
     return card
+
+
+def _auc_by_size(images: Iterable[Scored], safe: NDArray[np.float64]) -> dict[str, float]:
+    """Of hazards, by their longer side in per cent of the picture's short side."""
+    drawn = [(s.record["scale"], s.radius) for s in images if s.unsafe and "scale" in s.record]
+    found: dict[str, float] = {}
+    for low, high in pairwise(SIZES):
+        radii = np.array([radius for scale, radius in drawn if low <= scale < high])
+        if radii.size:
+            found[f"{low:.0%} to {high:.0%}"] = auc_between(safe, radii)
+    return found
 
 
 def _share(rate: Rate | None) -> str:
@@ -155,7 +176,6 @@ def main() -> None:
 def thresholds(package: Path, listings: tuple[Path, ...], out: Path) -> None:
     """Choose the thresholds on a calibration listing."""
     judged = judge(read_package(package), listings)
-    wish = Wish(max_miss=None, max_fpr=MAX_FPR)
     for_images = [
         one
         for one in judged
@@ -164,8 +184,11 @@ def thresholds(package: Path, listings: tuple[Path, ...], out: Path) -> None:
         and (one.record.unsafe or one.record.fields.get("kind") == "plain")
     ]
     chosen = {
-        "image": choose_threshold(for_images, wish),
-        "text": choose_threshold([one for one in judged if one.record.modality == "text"], wish),
+        "image": choose_threshold(for_images, Wish(max_miss=MAX_MISS, band=MAX_FPR)),
+        "text": choose_threshold(
+            [one for one in judged if one.record.modality == "text"],
+            Wish(max_miss=None, max_fpr=MAX_FPR),
+        ),
     }
     plain = {name: plain_threshold(value) for name, value in chosen.items()}
     atomic_write(out, json.dumps(plain, indent=1).encode())
@@ -188,9 +211,12 @@ def report(
 ) -> None:
     """Measure the model on held-out listings."""
     read = read_package(package)
+    lacking = sorted({"image", "text"} - set(read.manifest.thresholds))
+    if lacking:
+        which = " and ".join(lacking)
+        raise DataError(f"{package} has no threshold for {which}: export it with one")
     images, texts = score(read, listings), score(read, text_listings)
-    cuts = {name: value.value for name, value in read.manifest.thresholds.items()}
-    card = report_card(images, texts, {"image": np.inf, "text": np.inf, **cuts})
+    card = report_card(images, texts, read.manifest.thresholds)
     atomic_write(out, json.dumps(card, indent=1).encode())
     click.echo(json.dumps(card, indent=1))
 

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgesafe.runtime.manifest import Manifest, Rate
+from edgesafe.runtime.manifest import Manifest, Rate, Threshold
 from edgesafe.runtime.verdict import Verdict
 from edgesafe.samples.axis import Scale, axis_svg, legend_svg, make_scale
 from edgesafe.samples.pose_report import PoseReport, pose_section, pose_tiles
@@ -77,8 +77,10 @@ def agreement(items: Iterable[Item]) -> str:
     for label, verb in (("unsafe", "flagged"), ("safe", "passed")):
         of = [item for item in labelled if item.label == label]
         if of:
-            right = sum(item.verdict.decision == label for item in of)
-            parts.append(f"{right} of {len(of)} labelled {label} {verb}")
+            found = count(of)
+            part = f"{found[label]} of {len(of)} labelled {label} {verb}"
+            undecided = found["undecided"]
+            parts.append(f"{part} ({undecided} undecided)" if undecided else part)
     return ", ".join(parts)
 
 
@@ -175,27 +177,37 @@ def _about(report: Report) -> str:
 def _legend(report: Report, scale: Scale) -> str:
     manifest = report.manifest
     threshold = manifest.thresholds.get("image")
-    rates = ""
+    rates = between = ""
+    if any(one.band for one in manifest.thresholds.values()):
+        between = "Between two dashed lines it is undecided."
     if threshold:
         low, high = (scale.text(end) for end in threshold.interval)
         rates = (
             f"<p>The image threshold is {scale.text(threshold.value)}, with a"
-            f" {threshold.confidence:.0%} interval of {low} to {high}."
+            f" {threshold.confidence:.0%} interval of {low} to {high}"
+            f"{_undecided(threshold, scale)}."
             f"{_rate(' On its validation data it flags', threshold.fpr, 'of the safe photos')}"
             f"{_rate(' and misses', threshold.miss_rate, 'of the unsafe ones')}.</p>"
         )
     return f"""<section aria-labelledby="how">
 <h2 id="how">How to read the axis</h2>
 <p>The model places every photo and text in hyperbolic space. The distance from the root, the
-<b>radius</b>, is the score: what lies beyond the dashed threshold is unsafe. The grey band is the
-interval of the threshold. The bars below are the classes on the training data, from the 5&nbsp;%
-to the 95&nbsp;% quantile, with a notch at the mean; on a card, those of its own kind are
+<b>radius</b>, is the score: what lies beyond the dashed threshold is unsafe. {between} The grey
+box is the interval of the threshold. The bars below are the classes on the training data, from the
+5&nbsp;% to the 95&nbsp;% quantile, with a notch at the mean; on a card, those of its own kind are
 highlighted.</p>
 <div class="legend">{legend_svg(threshold, manifest.bounds, scale)}</div>
 {rates}
 <p>Below the axis stand the concepts that fit best, each with its score from 0 to 1. At 0.5 lies the
 edge of the concept's entailment cone; a bar in the accent colour is inside it.</p>
 </section>"""
+
+
+def _undecided(threshold: Threshold, scale: Scale) -> str:
+    band = threshold.band
+    if band is None:
+        return ""
+    return f"; from {scale.text(band.lower)} to {scale.text(band.upper)} a photo is undecided"
 
 
 def _rate(before: str, rate: Rate | None, after: str) -> str:
@@ -254,7 +266,7 @@ def _badge(decision: str) -> str:
 
 def _remarks(item: Item) -> Iterator[str]:
     verdict = item.verdict
-    if item.label and item.label != verdict.decision:
+    if item.label and verdict.decision not in (item.label, "undecided"):
         yield f'<p class="miss small">Labelled {escape(item.label)}: the model differs.</p>'
     if verdict.reason:
         detail = f": {escape(verdict.detail)}" if verdict.detail else ""
