@@ -97,6 +97,8 @@ assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
 spans = [line.split()[0].split("-") for line in open("/proc/self/maps")]
 if stack.at is not None:
     assert any(int(a, 16) <= stack.at < int(b, 16) for a, b in spans), "it is unmapped"
+# Python takes no interrupt where the tests were started with it ignored, as in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
