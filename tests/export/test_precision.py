@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,11 @@ from edgesafe.export.typed_graph import (
     tail,
 )
 from edgesafe.runtime.errors import ExportError
+from edgesafe.runtime.thresholds import Band, Threshold
 
 _TOWERS = runpy.run_path(str(Path(__file__).with_name("typed_towers.py")))
 image_tower, pictures = _TOWERS["image_tower"], _TOWERS["pictures"]
+HALF = Threshold(0.5, (0.5, 0.5), 0.95, 4, None, None, "by hand", "0" * 64)
 
 OUTPUTS = (EMBEDDING, ROOT_DISTANCE)
 
@@ -133,8 +136,13 @@ def test_effects_are_measured_and_judged() -> None:
         "root_distance": np.array([0.1, 0.55, 0.6, 0.9]),
     }
     scores = found["root_distance"], truth["root_distance"]
-    effect = embedding_effect(found, truth, threshold=0.5, unsafe=[None] * 4, scores=scores)
+    effect = embedding_effect(found, truth, threshold=HALF, unsafe=[None] * 4, scores=scores)
     assert effect["verdict_flips"] == 0.25 and "auc_loss" not in effect
+    # From 0.4 to 0.55 crosses the lower end of the first band and the upper one of the second.
+    for ends, flips in (((0.5, 0.7), 0.25), ((0.3, 0.5), 0.25), ((0.3, 0.7), 0.0)):
+        banded = replace(HALF, band=Band(*ends))
+        other = embedding_effect(found, truth, threshold=banded, unsafe=[None] * 4, scores=scores)
+        assert other["verdict_flips"] == flips
     assert effect["root_distance_shift_max"] == pytest.approx(0.15)
     assert effect["cosine_min"] == pytest.approx(1 / np.sqrt(1.01))
     # One case of a few dozen may flip, two may not; of four cases none may.
@@ -151,7 +159,9 @@ def test_labelled_cases_give_an_area_under_the_curve() -> None:
     true = np.array([*np.linspace(0, 0.4, 20), *np.linspace(0.5, 1, 20), 0.0])
     one = {"embedding": np.ones((41, 2)), "root_distance": true}
     swapped = np.where(true == true[19], 0.99, true)
-    effect = embedding_effect(one, one, threshold=0.45, unsafe=unsafe, scores=(swapped, true))
+    effect = embedding_effect(
+        one, one, threshold=replace(HALF, value=0.45), unsafe=unsafe, scores=(swapped, true)
+    )
     # One safe case above 19 of the 20 unsafe ones.
     assert effect["auc_loss"] == pytest.approx(19 / 400)
 

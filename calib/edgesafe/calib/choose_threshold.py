@@ -35,8 +35,9 @@ from edgesafe.runtime.thresholds import (
     ConceptThreshold,
     Scores,
     Threshold,
+    decide_by,
 )
-from edgesafe.runtime.verdict import Decision, decide
+from edgesafe.runtime.verdict import Decision
 
 __all__ = ["Wish", "choose_threshold"]
 
@@ -117,8 +118,7 @@ def _scores(safe: Array, unsafe: Array) -> Scores:
 
 
 def _decided(item: Judged, limit: ConceptThreshold) -> tuple[bool, Decision]:
-    band = (limit.band.lower, limit.band.upper) if limit.band else None
-    return item.record.unsafe, decide(item.score, limit.value, band)
+    return item.record.unsafe, decide_by(limit, item.score)
 
 
 def _cuts(

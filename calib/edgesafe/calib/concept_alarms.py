@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from edgesafe.calib.judged import Judged
 from edgesafe.calib.statistics import rate_of
-from edgesafe.runtime.thresholds import Rate, Threshold
-from edgesafe.runtime.verdict import decide
+from edgesafe.runtime.thresholds import Rate, Threshold, decide_by
 
 __all__ = ["concept_alarms"]
 
@@ -29,7 +28,6 @@ def concept_alarms(judged: Iterable[Judged], threshold: Threshold) -> dict[str, 
     found = {}
     for name, own in threshold.concepts.items():
         if scores := cases.get(name):
-            band = (own.band.lower, own.band.upper) if own.band else None
-            flagged = sum(decide(score, own.value, band) == "unsafe" for score in scores)
+            flagged = sum(decide_by(own, score) == "unsafe" for score in scores)
             found[name] = rate_of(flagged, len(scores), own.confidence)
     return found

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgesafe.calib.statistics import roc_auc
 from edgesafe.runtime.errors import ExportError
+from edgesafe.runtime.thresholds import Threshold, decide_by
 
 __all__ = ["ENOUGH", "LIMITS", "check_effect", "embedding_effect", "pose_effect"]
 
@@ -42,7 +43,7 @@ def embedding_effect(
     found: Outputs,
     truth: Outputs,
     *,
-    threshold: float | None,
+    threshold: Threshold | None,
     unsafe: Sequence[bool | None],
     scores: tuple[Floats, Floats] | None,
 ) -> Effect:
@@ -51,7 +52,7 @@ def embedding_effect(
     Args:
         found: Its outputs, ``embedding`` (n, d) first and perhaps ``root_distance`` (n,).
         truth: The same in float32.
-        threshold: Of the scores; None where the package has none.
+        threshold: Of the scores, with its band; None where the package has none.
         unsafe: Labels of the inputs, None where there is none.
         scores: What verdicts are made of, found and true (n,); None where that is unknown.
 
@@ -69,7 +70,8 @@ def embedding_effect(
         effect["root_distance_shift_mean"] = float(shift.mean())
         effect["root_distance_shift_max"] = float(shift.max())
     if scores is not None and threshold is not None:
-        effect["verdict_flips"] = float(np.mean((scores[0] > threshold) != (scores[1] > threshold)))
+        verdicts = [[decide_by(threshold, score) for score in own] for own in scores]
+        effect["verdict_flips"] = float(np.mean([a != b for a, b in zip(*verdicts, strict=True)]))
     known = np.array([value is not None for value in unsafe], bool)
     labels = np.array([bool(value) for value in unsafe], bool)[known]
     if scores is not None and min(labels.sum(), (~labels).sum()) >= _LEAST_LABELLED:

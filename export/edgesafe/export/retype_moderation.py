@@ -113,11 +113,10 @@ def _compare(
     truth: Outputs,
     inputs: Inputs,
 ) -> dict[str, float]:
-    limit = package.manifest.thresholds.get(modality)
     return embedding_effect(
         found,
         truth,
-        threshold=None if limit is None else limit.value,
+        threshold=package.manifest.thresholds.get(modality),
         unsafe=inputs.unsafe,
         scores=_scores(package, modality, found, truth),
     )

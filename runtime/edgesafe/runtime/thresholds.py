@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from edgesafe.runtime.fields import Fields
-from edgesafe.runtime.verdict import ConceptScore
+from edgesafe.runtime.verdict import ConceptScore, Decision, decide
 
 __all__ = [
     "Band",
@@ -30,6 +30,7 @@ __all__ = [
     "Scores",
     "Temperature",
     "Threshold",
+    "decide_by",
     "read_rate",
     "read_threshold",
     "top_harmful",
@@ -191,6 +192,12 @@ def read_threshold(fields: Fields, low: float = 0.0) -> Threshold:
         concepts=_read_concepts(fields.fields("concepts"), low) if "concepts" in fields else {},
         scores=_read_scores(fields.fields("scores"), low) if "scores" in fields else None,
     )
+
+
+def decide_by(limit: ConceptThreshold | Threshold, score: float) -> Decision:
+    """`decide` with a threshold and its band, where it has one."""
+    band = (limit.band.lower, limit.band.upper) if limit.band else None
+    return decide(score, limit.value, band)
 
 
 def read_rate(fields: Fields) -> Rate:

@@ -30,8 +30,8 @@ from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
 from edgesafe.runtime.manifest import Rate
 from edgesafe.runtime.package import Package, read_package
-from edgesafe.runtime.thresholds import Threshold
-from edgesafe.runtime.verdict import Decision, decide
+from edgesafe.runtime.thresholds import Threshold, decide_by
+from edgesafe.runtime.verdict import Decision
 
 MAX_FPR = 0.05
 """Of plain photos, and of harmless texts: the largest share that may be called unsafe."""
@@ -91,8 +91,7 @@ def auc_with_interval(safe: NDArray[np.float64], unsafe: NDArray[np.float64]) ->
 
 
 def _decided(radii: NDArray[np.float64], limit: Threshold, decision: Decision) -> dict[str, Any]:
-    band = (limit.band.lower, limit.band.upper) if limit.band else None
-    hits, of = sum(decide(radius, limit.value, band) == decision for radius in radii), len(radii)
+    hits, of = sum(decide_by(limit, radius) == decision for radius in radii), len(radii)
     return {"value": hits / of, "interval": list(clopper_pearson(hits, of)), "n": of}
 
 
