@@ -16,15 +16,14 @@ from typing import Any
 
 import click
 import numpy as np
-from PIL import Image
 
 from edgesafe.cli import run
-from edgesafe.samples.hazards import compose, photos
+from edgesafe.samples import heldout_set
+from edgesafe.samples.hazards import photos
 from edgesafe.samples.listing import read_listing
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _CROPS = 4
-_SHORT_SIDE = 384
 
 
 def build(plain: Path, photo_folders: list[Path], val: Path, out: Path, seed: int) -> Path:
@@ -55,9 +54,8 @@ def build(plain: Path, photo_folders: list[Path], val: Path, out: Path, seed: in
         add(path, label="safe", kind="plain", photo=path.name)
     for photo in (p for p in photos.read_photos(photo_folders) if p.split == "val"):
         for index in range(_CROPS):
-            crop = compose.random_crop(photos.pixels(photo.path), rng, _SHORT_SIDE)
             file = f"{photo.path.stem}-{index}.jpg"
-            Image.fromarray(crop).save(out / file, quality=int(rng.integers(75, 96)))
+            heldout_set.save(heldout_set.crop(photo, rng), out / file, rng)
             records.append(
                 {"image": file, "label": "safe", "kind": "plain", "photo": photo.path.name}
             )

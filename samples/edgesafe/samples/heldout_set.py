@@ -26,8 +26,14 @@ SCALES = (0.22, 0.5)
 """Longer side of a drawing as a share of the short side of the picture: from, to."""
 
 
-def _ground(photo: photos.Photo, rng: np.random.Generator) -> NDArray[np.uint8]:
+def crop(photo: photos.Photo, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A plain picture: a random crop of a photo."""
     return compose.random_crop(photos.pixels(photo.path), rng, _SHORT_SIDE)
+
+
+def save(picture: NDArray[np.uint8], path: Path, rng: np.random.Generator) -> None:
+    """Write it as a JPEG of a random quality."""
+    Image.fromarray(picture).save(path, quality=int(rng.integers(75, 96)))
 
 
 def _drawn(
@@ -64,7 +70,7 @@ def build(folders: list[Path], split: str, out: Path, per_photo: int, seed: int)
     for photo in (p for p in photos.read_photos(folders) if p.split == split):
         kinds = ["hazard"] * per_photo + ["plain", "lookalike"] * (per_photo // 2)
         for index, kind in enumerate(kinds):
-            picture, tag, style, name, scale = _ground(photo, rng), None, None, None, None
+            picture, tag, style, name, scale = crop(photo, rng), None, None, None, None
             if kind == "hazard":
                 tag = tags[index % len(tags)]
                 name = str(rng.choice(heldout.HAZARDS[tag]))
@@ -73,7 +79,7 @@ def build(folders: list[Path], split: str, out: Path, per_photo: int, seed: int)
             if name is not None:
                 picture, style, scale = _drawn(picture, name, rng)
             file = f"{photo.path.stem}-{index:02d}-{kind}.jpg"
-            Image.fromarray(picture).save(out / file, quality=int(rng.integers(75, 96)))
+            save(picture, out / file, rng)
             records.append(
                 {
                     "image": file,
