@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgesafe.runtime.errors import DataError
 from edgesafe.samples.hazards import build, captions, catalogue, photos, recaption
-from edgesafe.samples.hazards.sampler import VAL_STYLES, Sampler
+from edgesafe.samples.hazards.sampler import VAL_STYLES, Sampler, Thing
 from edgesafe.train.config import DataConfig
 from edgesafe.train.data.quadruplets import read_quadruplets
 
@@ -56,6 +56,35 @@ def test_quadruplet(photo_folder: Path, asset_folder: Path) -> None:
         assert made.unsafe_text != made.safe_text
         again = build.make(photo, sampler, np.random.default_rng(seed))
         assert np.array_equal(again.unsafe, made.unsafe) and again.safe_text == made.safe_text
+
+
+def test_a_hazard_is_to_be_seen(
+    photo_folder: Path, asset_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = photos.read_photos([photo_folder])[0]
+    sampler = Sampler(asset_folder, "train")
+    drawn: list[str] = []
+
+    def hidden_twice(tag: str, rng: np.random.Generator, size: int) -> Thing:
+        drawn.append(tag)
+        shade = 0 if len(drawn) < 3 else 255
+        sprite = np.full((size, size, 4), (200, 10, 10, shade), np.uint8)
+        return Thing(sprite, "blood", tag, "flat")
+
+    monkeypatch.setattr(sampler, "hazard", hidden_twice)
+    made = build.make(photo, sampler, np.random.default_rng(3))
+    assert len(drawn) == 3 and set(drawn) == {made.tag}
+    assert build.changed(made.safe, made.unsafe) >= build.LEAST_CHANGED
+
+
+def test_changed_is_a_share_of_the_pixels() -> None:
+    before = np.full((10, 20, 3), 100, np.uint8)
+    after = before.copy()
+    after[:5, :4] = 0
+    after[5:] += 30  # less than an eighth of the range
+    assert build.changed(before, before) == 0
+    assert build.changed(before, after) == pytest.approx(0.1)
+    assert build.changed(after, before) == pytest.approx(0.1)
 
 
 def test_the_trainer_reads_what_is_built(built: Path, photo_folder: Path) -> None:

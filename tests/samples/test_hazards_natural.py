@@ -16,6 +16,7 @@ SEEDS = range(12)
 Draw = Callable[[int, np.random.Generator], NDArray[np.uint8]]
 KINDS: dict[str, Draw] = {
     "flames": natural.flames,
+    "explosion": natural.explosion,
     "blood": partial(natural.liquid, blood=True),
     "other liquid": partial(natural.liquid, blood=False),
     "powder": natural.powder,
@@ -37,9 +38,10 @@ def test_something_is_drawn(draw: Draw) -> None:
     assert len({p.tobytes() for p in pictures}) == len(pictures)
 
 
-def test_fire_is_warm() -> None:
+@pytest.mark.parametrize("draw", [natural.flames, natural.explosion])
+def test_fire_is_warm(draw: Draw) -> None:
     for seed in SEEDS:
-        red, green, blue = mean_colour(natural.flames(40, np.random.default_rng(seed)))
+        red, green, blue = mean_colour(draw(40, np.random.default_rng(seed)))
         assert red > green > blue
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from edgesafe.runtime.errors import DataError, MissingExtraError, UsageError
 from edgesafe.train.config import LossConfig
@@ -328,6 +329,50 @@ def test_learning_rates_by_part(encoder: DualEncoder) -> None:
     assert set(groups) == {0.25, 1.0}
     assert all(n.startswith("image.trunk.") for n in groups[0.25])
     assert not any(".trunk." in n for n in groups[1.0])
+
+
+def test_frozen_names_stay_whatever_learns(encoder: DualEncoder) -> None:
+    plan = TrainingPlan(image="from:stage2", text="frozen", freeze=("conv_dw",))
+    groups = encoder.prepare_training(plan)
+    chosen = learning(encoder)
+    assert chosen == {n for g in groups for n, _ in g.named}
+    assert any(".blocks.4.0.conv_pw." in n for n in chosen)
+    assert not any("conv_dw" in n for n in chosen)
+    with pytest.raises(UsageError, match="no module of the towers is named 'dw'"):
+        encoder.prepare_training(TrainingPlan(freeze=("dw",)))
+
+
+@pytest.mark.parametrize("image", ["from:stage3", "from:conv_head", "from:stem"])
+def test_frozen_stages_are_the_same_in_parts(encoder: DualEncoder, image: str) -> None:
+    pixels = torch.randn(5, 3, 64, 64)
+    with torch.no_grad():
+        expected, _ = encoder.eval().image_with_evidence(pixels)
+    encoder.prepare_training(TrainingPlan(image=image, text="frozen"))
+    encoder.train()
+    tower(encoder, "image").gain.dropout.eval()
+    found, _ = encoder.image_with_evidence(pixels)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.autograd.backward(found.sum())
+    for name, parameter in tower(encoder, "image").trunk.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+def test_bfloat16_on_a_cpu(encoder: DualEncoder) -> None:
+    pixels = torch.randn(2, 3, 64, 64)
+    exact = encoder.image(pixels).float()
+    dtypes = {}
+
+    def note(name: str, output: torch.Tensor) -> None:
+        dtypes[name] = output.dtype
+
+    for name, module in tower(encoder, "image").trunk.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _m, _i, o, n=name: note(n, o))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder.image(pixels).float()
+    strided = {f"blocks.{i}.0.conv_dw" for i in (1, 2, 3, 5)}
+    assert {n for n, dtype in dtypes.items() if dtype == torch.float32} == strided
+    assert functional.cosine_similarity(found, exact).min() > 0.99
 
 
 # Building

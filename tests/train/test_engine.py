@@ -86,9 +86,10 @@ def test_resume_is_bit_identical(
     monkeypatch: pytest.MonkeyPatch,
     stop_at: int,
 ) -> None:
-    """With dropout, augmentation, accumulation, moments and early stopping all in play."""
+    """With dropout, augmentation, accumulation, moments, mean and early stopping all in play."""
+    train = {"epochs": 3, "batch_size": 2, "accumulate": 2, "patience": 3, "text": "full"}
     config = tiny_config(
-        train={"epochs": 3, "batch_size": 2, "accumulate": 2, "patience": 3, "text": "full"},
+        train={**train, "ema": 0.8},
         loss={"shell_weight": 1.0},
         optimiser={"schedule": "cosine", "warmup_steps": 2, "clip_norm": 1.0},
     )
@@ -120,6 +121,26 @@ def test_resume_is_bit_identical(
     )
     assert first == second
     assert read_info(tmp_path / "whole") == read_info(tmp_path / "parts")
+
+
+def test_the_running_mean_is_what_is_kept(
+    tiny_config: Config, make_records: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make_records(tmp_path / "data", "train", 8)
+    run(tiny_config(), data, tmp_path / "own")
+    run(tiny_config(train={"ema": 0.9}), data, tmp_path / "mean")
+    own, mean = (
+        load((run_folder(tmp_path / n) / "state/state.safetensors").read_bytes())
+        for n in ("own", "mean")
+    )
+    kept = weights(tmp_path / "mean")
+    learnt = [k.removeprefix("param/") for k in own if k.startswith("param/")]
+    for name in learnt:
+        # Looking at the mean in between does not touch what learns.
+        assert torch.equal(mean[f"param/{name}"], own[f"param/{name}"]), name
+    averaged = {n: mean[f"extra/mean/{n}"] for n in learnt}
+    assert all(torch.equal(kept[n], averaged[n]) for n in learnt if n in kept)
+    assert any(not torch.equal(averaged[n], own[f"param/{n}"]) for n in learnt if n in kept)
 
 
 def test_resume_after_a_crash_between_saves(

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import nn
 
 from edgesafe.runtime.errors import UsageError
 from edgesafe.train.cli import train
 from edgesafe.train.pose.config import FitConfig, load_pose_config, read_pose_config
-from edgesafe.train.pose.ema import RunningMean
 from edgesafe.train.pose.loader import batches_of_epoch
 from edgesafe.train.pose.network import RoiNetwork, architecture_of
 from edgesafe.train.pose.schedule import adamw, lr_factor
@@ -92,24 +90,6 @@ def test_groups_of_the_optimiser() -> None:
     assert not [name for name in named if name.startswith(("trunk.stem", "trunk.stages.0"))]
     learning = {n for n, p in network.named_parameters() if p.requires_grad}
     assert learning == set(named)
-
-
-def test_running_mean_against_its_formula() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    mean = RunningMean(network, 0.9)
-    expected = network[0].weight.detach().clone()
-    for step in range(1, 40):
-        with torch.no_grad():
-            network[0].weight += 1.0
-            network[1].running_mean += 0.5
-            network[1].num_batches_tracked += 1
-        decay = min(0.9, step / (step + 9))
-        expected = decay * expected + (1 - decay) * network[0].weight.detach()
-        mean.update(network, step)
-    torch.testing.assert_close(mean.network[0].weight, expected)
-    assert 0 < float(mean.network[1].running_mean[0]) < float(network[1].running_mean[0])
-    assert int(mean.network[1].num_batches_tracked) == 39
-    assert not mean.network.training
 
 
 def test_an_epoch_sees_each_sample_once() -> None:

@@ -98,6 +98,8 @@ class TrainConfig:
     Attributes:
         image: What of the image tower learns: lora, full, frozen, head, from:BLOCK.
         text: The same for the text tower.
+        freeze: Last parts of the names of modules that stay as they are all the same, such as
+            ``conv_dw``.
         lr_scale: Start of a parameter's name (``image.trunk``) -> multiplier of the rate.
         epochs: At most so many passes over the data.
         steps_per_epoch: Optimiser steps after which an epoch ends, drawn anew from the whole
@@ -108,6 +110,8 @@ class TrainConfig:
         precision: ``auto`` (bf16 towers where the accelerator has it), ``fp32`` or ``bf16``. The
             geometry is float32 in each.
         channels_last: Memory format of the image tower.
+        ema: Decay of the running mean of the weights, which is then what is measured and kept; 0
+            keeps the weights themselves.
         distinct: Keeps quadruplets that share a photo or a text out of the same batch as far as
             the data allows, for they would be each other's false negatives.
         patience: Epochs without a better selection metric before the run ends; 0 never ends it.
@@ -123,6 +127,7 @@ class TrainConfig:
 
     image: str = "lora"
     text: str = "lora"
+    freeze: tuple[str, ...] = ()
     lr_scale: Mapping[str, float] = field(default_factory=dict)
     epochs: int = 20
     steps_per_epoch: int = 0
@@ -130,6 +135,7 @@ class TrainConfig:
     accumulate: int = 1
     precision: str = "auto"
     channels_last: bool = False
+    ema: float = 0.0
     distinct: bool = True
     patience: int = 5
     selection: str = "recall_sum"
@@ -145,6 +151,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "accumulate", "log_every"):
             require(getattr(self, name) >= 1, f"train.{name}", "must be at least 1")
         require(self.batch_size >= 2, "train.batch_size", "must be at least 2")
+        require(0 <= self.ema < 1, "train.ema", "must lie in 0..1, below 1")
         require(
             self.selection in ("recall_sum", "auc", "loss"),
             "train.selection",
@@ -308,7 +315,8 @@ class RunConfig:
     @property
     def plan(self) -> TrainingPlan:
         """What of the towers learns."""
-        return TrainingPlan(self.train.image, self.train.text, self.lora, self.train.lr_scale)
+        train = self.train
+        return TrainingPlan(train.image, train.text, train.freeze, self.lora, train.lr_scale)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `read_config` of it gives an equal configuration."""

@@ -22,6 +22,7 @@ from edgesafe.train.config import RunConfig
 from edgesafe.train.data.loader import Batch, TextTable, TrainingLoader
 from edgesafe.train.data.quadruplets import QuadrupletSet
 from edgesafe.train.data.sampler import batches_of_epoch
+from edgesafe.train.ema import RunningMean
 from edgesafe.train.evaluate import (
     EncodeSettings,
     class_bounds,
@@ -113,6 +114,7 @@ class Run:
         if config.train.channels_last:
             self.model.encoder.image.to(memory_format=torch.channels_last)
         self.optimiser = optim.adamw(self.groups, config)
+        self.mean = RunningMean(self.model, config.train.ema) if config.train.ema else None
         torch.manual_seed(config.seed + 1 + self.rank)
         records = (*training.records, *(held_out.records if held_out else ()))
         self.texts = TextTable.of(records, self.model.encoder)
@@ -197,10 +199,10 @@ class Run:
                 return "interrupted"
             if verdict == TIME_UP:
                 # What was learnt in this part of an epoch may be the best there is.
-                self._judge(whole_epoch=False)
+                self._judge_mean(whole_epoch=False)
                 self._save()
                 return "max_minutes"
-            self._judge(whole_epoch=True)
+            self._judge_mean(whole_epoch=True)
             self.place.epoch += 1
             self.place.batch = 0
             self._save()
@@ -261,8 +263,14 @@ class Run:
         self.model.clamp_()
         self.place.step += 1
         self.place.batch += len(group)
+        if self.mean is not None:
+            self.mean.update(self.model, self.place.step)
         self.log.advance()
         return mean.values()
+
+    def _judge_mean(self, *, whole_epoch: bool) -> None:
+        with self.mean.lent(self.model) if self.mean else contextlib.nullcontext():
+            self._judge(whole_epoch=whole_epoch)
 
     def _judge(self, *, whole_epoch: bool) -> None:
         """Measures on the validation data and keeps the model if it is the best so far."""
@@ -399,17 +407,28 @@ class Run:
                 self.model,
                 self.optimiser,
                 generators,
+                self._averaged(),
             )
         self.accelerator.wait_for_everyone()
         self.watch.saved()
 
     def _restore(self) -> None:
         self.place, generators = restore_state(
-            self.folder / "state", self.identity, self.model, self.optimiser
+            self.folder / "state",
+            self.identity,
+            self.model,
+            self.optimiser,
+            extra=self._averaged(),
         )
         torch.set_rng_state(generators[f"cpu/{self.rank}"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(generators[f"cuda/{self.rank}"], self.device)
+
+    def _averaged(self) -> dict[str, Tensor]:
+        """What the state holds of the running mean, by name."""
+        if self.mean is None:
+            return {}
+        return {f"mean/{name}": tensor for name, tensor in self.mean.parameters.items()}
 
     def _generators(self) -> dict[str, Tensor]:
         """States of every process's generators, by ``device/rank``."""

@@ -32,7 +32,7 @@ COLOUR_PACKS = (
 )
 COLOUR_HAZARDS: dict[str, tuple[str, ...]] = {
     "weapon": ("kitchen-knife", "dagger", "crossed-swords", "bomb", "axe", "pistol"),
-    "fire": ("fire", "wild-fire"),
+    "fire": ("fire", "wild-fire", "collision"),
     "blood": ("drop-of-blood",),
     "drugs": ("pill", "pills", "syringe"),
 }
@@ -50,20 +50,26 @@ SILHOUETTE_HAZARDS: dict[str, tuple[str, ...]] = {
         "sawed-off-shotgun sharp-axe stick-grenade stiletto switchblade tec-9 thompson-m1 "
         "thompson-m1928 thrown-knife time-bomb time-dynamite tomahawk trench-knife "
         "two-handed-sword unlit-bomb uzi walther-ppk war-axe winchester-rifle wood-axe "
-        "kitchen-knife holy-sword holy-hand-grenade steyr-aug spectre-m4"
+        "kitchen-knife holy-sword holy-hand-grenade steyr-aug spectre-m4 bundle-grenade "
+        "flash-grenade stun-grenade bolter-gun battered-axe cracked-saber croc-sword energy-sword "
+        "rune-sword stone-axe relic-blade bone-knife piercing-sword ancient-sword fire-bomb"
     ),
     "fire": _names(
         "fire small-fire flame campfire burning-embers celebration-fire wildfires pyre "
-        "burning-forest burning-tree fire-two fire-wave fire-tail"
+        "burning-forest burning-tree fire-two fire-wave fire-tail fire-bowl fire-zone "
+        "fire-silhouette burning-book flaming-sheet flamed-leaf match-head match-tip torch "
+        "primitive-torch bright-explosion corner-explosion crowned-explosion mine-explosion "
+        "spiky-explosion explosion-rays"
     ),
     "blood": _names(
-        "blood spatter splurt droplets blood-drop dripping-blade dripping-knife bloody-sword"
+        "blood spatter splurt droplets blood-drop dripping-blade dripping-knife bloody-sword "
+        "dripping-sword bloody-stash bleeding-wound"
     ),
     "drugs": _names(
         "pill pills medicine-pills syringe medicines hypodermic-test love-injection injection "
         "blister-pills-oval-x1 blister-pills-oval-x4 blister-pills-oval-x14 blister-pills-oval-x16 "
         "blister-pills-round-x1 blister-pills-round-x4 blister-pills-round-x14 "
-        "blister-pills-round-x16 pills-2 pills-3 pills-4 syringe-vaccine hemp"
+        "blister-pills-round-x16 pills-2 pills-3 pills-4 syringe-vaccine hemp powder"
     ),
 }
 
@@ -104,13 +110,15 @@ SIGN_HAZARDS: dict[str, tuple[str, ...]] = {
     ),
     "fire": _names(
         "fire flame fire-simple fire-small fire-minimalistic fire-flame-curved fire-flame-simple "
-        "fire-pit flame-f flame-kindling safety-flame-right campfire bonfire"
+        "fire-pit flame-f flame-kindling safety-flame-right campfire bonfire explosion boom "
+        "collision matchstick"
     ),
     "blood": _names("blood blood-drop drop-of-blood"),
     "drugs": _names(
         "pill pills pill-multiple pills-tablet pill-bottle jar-of-pills capsule capsule-f capsules "
         "capsule-horizontal medicine-capsule tablet-capsule medication syringe injection "
-        "injection-syringe vaccine cannabis cannabis-leaf drugs-cannabis"
+        "injection-syringe vaccine cannabis cannabis-leaf drugs-cannabis joint tablets "
+        "prescription-bottle"
     ),
 }
 _VARIANT = re.compile(
@@ -133,8 +141,8 @@ AMBIGUOUS = re.compile(
     r"grenade|bomb|explo|blast|dynamite|detonat|nuclear|weapon|luger|glock|uzi|tank\b|war|army|"
     r"soldier|sniper|assault|kill|murder|stab|slash|cut-|wound|fire|flam|burn|blaze|pyro|torch|"
     r"ember|lava|volcan|inferno|hell|candle|match|lighter|smok|cigar|\bash|lit-|brasero|meteor|comet|"
-    r"phoenix|blood|bleed|gore|vampire|drip|drop|splash|splat|splurt|spatter|stain|spill|leak|heart|"
-    r"organ|lung|kidney|liver|brain|skull|dead|death|grave|coffin|corpse|zombie|bone|suicide|"
+    r"phoenix|blood|bleed|gore|vampire|drip|drop|splash|splat|splurt|spatter|stain|spill|leak|"
+    r"collision|\bboom\b|prescription|heart-?(on|drop|burn|beat|attack|organ)|bleeding-heart|anatomical|organ|lung|kidney|liver|brain|skull|dead|death|grave|coffin|corpse|zombie|bone|suicide|"
     r"overdose|poison|toxic|drug|pill|medic|pharm|capsule|tablet|syringe|inject|needle|vaccin|dose|"
     r"cannabis|hemp|marijuana|joint|opium|heroin|cocaine|powder|mushroom|potion|vial|flask|bottle-|"
     r"health|hospital|nurse|doctor|surg|scalpel|bandage|first-aid|transfus|iv-|drip|virus|"
@@ -143,7 +151,7 @@ AMBIGUOUS = re.compile(
     r"gibbet|gallow|execution|torture|handcuff|prison|devil|demon|daemon|ghost|skelet|monster|evil|"
     r"scream|fear|terror|crime|bandit|pirate|ninja|samurai|knight|viking|gladiator|warrior|barbarian|"
     r"rogue|assassin|archer|swordman|amputation|decapitat|pierc|impal|hook|barbed|trap|sting|"
-    r"thermometer|condom|nude|naked|sex|breast|butt|middle-finger|\bpoo|turd|vomit|laser|ray-|zat|"
+    r"condom|nude|naked|sex|breast|butt|middle-finger|\bpoo|turd|vomit|laser|ray-|zat|"
     r"tec-|mp5|mp-40|p90|famas|fal\b|enfield|thompson|steyr|skorpion|desert-eagle|ppk|colt|c96|"
     r"mac-10|spectre|ak47|bayonet|blunderbuss|crossbow|catapult|trebuchet|ballista|slingshot|"
     r"nunchaku|kusarigama|baton|whip|club\b|sun-spear|harpoon|stake|dart|chakram|boomerang|oil|fuel|"
@@ -169,5 +177,5 @@ LOOKALIKE = re.compile(
     r"candy|sweet|lollipop|egg|button|bean|peanut|battery|lipstick|toothbrush|hair-dryer|drill|"
     r"flashlight|faucet|tap\b|trumpet|guitar|violin|flute|bat\b|cricket|hockey|ski|paddle|ruler|key|"
     r"corkscrew|shovel|trowel|rake|broom|pizza|watermelon|beet|radish|lemon|banana|corn|asparagus|"
-    r"feather|quill|comb|camera|remote|phone|water-|soap|chalk|marble|bead|coin|cookie|ball"
+    r"feather|quill|comb|heart|thermometer|teddy|balloon|camera|remote|phone|water-|soap|chalk|marble|bead|coin|cookie|ball"
 )

@@ -52,6 +52,29 @@ def flames(size: int, rng: Rng) -> Sprite:
     return np.dstack([rgb.clip(0, 255), alpha * 255]).astype(np.uint8)
 
 
+def explosion(size: int, rng: Rng) -> Sprite:
+    """A ball of fire that bursts in all directions, often with smoke around it."""
+    ys, xs = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
+    far, angle = np.hypot(xs, ys), np.arctan2(ys, xs)
+    rays = np.zeros_like(far)
+    for _ in range(int(rng.integers(5, 22))):
+        away = np.abs(np.angle(np.exp(1j * (angle - rng.uniform(0, 2 * np.pi)))))
+        reach = rng.uniform(0.1, 0.45)
+        rays = np.maximum(rays, reach * np.clip(1 - away / rng.uniform(0.08, 0.5), 0, 1))
+    edge = rng.uniform(0.4, 0.6) + rays
+    turbulent = _fractal((size, size), size / rng.uniform(3, 9), rng)
+    heat = np.clip((edge - far) / edge * rng.uniform(1.2, 2.2) * (0.35 + 1.1 * turbulent), 0, 1)
+    rgb = _ramp(np.asarray(heat ** rng.uniform(0.6, 1.1), np.float32), _FLAME)
+    alpha = np.clip(heat * rng.uniform(2, 6), 0, 1)
+    if rng.random() < 0.5:
+        smoke = _fractal((size, size), size / 5, rng) * np.clip(1.6 * (0.95 - far), 0, 1)
+        smoke = np.clip(1.8 * smoke - 0.3, 0, rng.uniform(0.5, 0.95))
+        grey = rng.uniform(20, 110)
+        rgb = rgb * alpha[..., None] + grey * (1 - alpha[..., None])
+        alpha = np.maximum(alpha, smoke)
+    return np.dstack([rgb.clip(0, 255), alpha * 255]).astype(np.uint8)
+
+
 def _blobs(size: int, rng: Rng) -> NDArray[np.float32]:
     """Metaball field of a splash: a puddle, thrown drops and runs; about 0 at the rim."""
     ys, xs = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j].astype(np.float32)

@@ -94,14 +94,15 @@ class Sampler:
                 sources.append((weight, functools.partial(self._drawn, kind, tag, rng, size)))
         if not self._val:
             if tag in solids.HAZARDS:
-                sources.append((0.35, lambda: self._solid(solids.HAZARDS[tag], tag, rng, size)))
+                sources.append((0.45, lambda: self._solid(solids.HAZARDS[tag], tag, rng, size)))
             if tag == "fire":
-                sources.append((0.5, lambda: self._flames(rng, size)))
+                sources.append((0.4, lambda: self._flames(rng, size)))
+                sources.append((0.15, lambda: self._explosion(rng, size)))
             if tag == "blood":
                 sources.append((0.7, lambda: self._liquid(rng, size, blood=True)))
             if tag == "drugs":
                 sources.append(
-                    (0.05, lambda: Thing(natural.powder(size, rng), "white powder", tag, "noise"))
+                    (0.12, lambda: Thing(natural.powder(size, rng), "white powder", tag, "noise"))
                 )
         return self._pick(sources, rng)
 
@@ -141,7 +142,7 @@ class Sampler:
             if rng.random() < 0.5:
                 freedom = 180.0 if tag is None else restyle.HUE_FREEDOM[tag]
                 sprite = restyle.hue_shift(sprite, freedom, rng)
-        sprite, filtered = self._filtered(sprite, tag, rng, 0.33)
+        sprite, filtered = self._filtered(sprite, tag, rng, 0.25)
         return Thing(sprite, drawing.words, tag, style + filtered, upright=tag == "fire")
 
     def _solid(
@@ -153,7 +154,7 @@ class Sampler:
     ) -> Thing:
         name, build, flat = things[rng.integers(len(things))]
         sprite, filtered = self._filtered(
-            solids.render(build(rng), size, rng, flat=flat), tag, rng, 0.35
+            solids.render(build(rng), size, rng, flat=flat), tag, rng, 0.55
         )
         return Thing(sprite, name, tag, "solid" + filtered)
 
@@ -161,6 +162,11 @@ class Sampler:
         sprite, filtered = self._filtered(natural.flames(size, rng), "fire", rng, 0.3)
         glow = not filtered and rng.random() < 0.7
         return Thing(sprite, "fire", "fire", "noise" + filtered, upright=True, glow=glow)
+
+    def _explosion(self, rng: Rng, size: int) -> Thing:
+        sprite = assets.crop(natural.explosion(size, rng))
+        sprite, filtered = self._filtered(sprite, "fire", rng, 0.3)
+        return Thing(sprite, "explosion", "fire", "noise" + filtered)
 
     def _liquid(self, rng: Rng, size: int, *, blood: bool) -> Thing:
         sprite = assets.crop(natural.liquid(size, rng, blood=blood))

@@ -394,6 +394,31 @@ def _blister(rng: Rng) -> list[Part]:
     return parts
 
 
+def _joint(rng: Rng) -> list[Part]:
+    """A hand-rolled cigarette: it widens to one end, which is twisted shut or glows."""
+    paper = np.array([236.0, 230.0, 214.0]) * rng.uniform(0.75, 1.0)
+    thin, wide, length = rng.uniform(0.03, 0.05), rng.uniform(0.06, 0.1), rng.uniform(0.9, 1.5)
+    profile = [(0.0, -length / 2), (thin, -length / 2)]
+    profile += [
+        (thin + (wide - thin) * t + rng.normal(0, 0.004), length * (t - 0.5))
+        for t in np.linspace(0.1, 1, 8)
+    ]
+    parts = [lathe([*profile, (0.0, length / 2)], paper, gloss=0.05)]
+    end = length / 2
+    if rng.random() < 0.5:
+        twist = [(wide, end), (0.35 * wide, end + 0.08), (0.5 * wide, end + 0.16), (0.0, end + 0.2)]
+        parts.append(lathe(twist, paper * 0.95, gloss=0.05))
+    else:
+        glow = np.array([rng.uniform(190, 255), rng.uniform(60, 120), 20.0])
+        ash = np.array([70.0, 66.0, 64.0]) * rng.uniform(0.6, 1.6)
+        parts.append(rod(wide, 0.06, glow, gloss=0.0).moved((0, end + 0.03, 0)))
+        parts.append(rod(0.9 * wide, 0.08, ash, gloss=0.0).moved((0, end + 0.1, 0)))
+    if rng.random() < 0.4:  # a filter of cardboard
+        tip = np.array([rng.uniform(160, 220), rng.uniform(120, 180), rng.uniform(60, 130)])
+        parts.append(rod(1.1 * thin, 0.2, tip, gloss=0.05).moved((0, -length / 2 - 0.05, 0)))
+    return parts
+
+
 def _turned(
     rng: Rng, profile: list[tuple[float, float]], colour: Array, gloss: float = 0.4
 ) -> list[Part]:
@@ -565,6 +590,7 @@ HAZARDS: dict[str, tuple[tuple[str, Builder, bool], ...]] = {
     "drugs": (
         ("capsules", _capsules, True), ("pills", _tablets, True), ("syringe", _syringe, False),
         ("pill bottle", _pill_bottle, False), ("blister pack of pills", _blister, True),
+        ("joint", _joint, False),
     ),
 }  # fmt: skip
 HARMLESS: tuple[tuple[str, Builder, bool], ...] = (

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from edgesafe.samples.twin.part import TwinPart
 from edgesafe.samples.twin.samples import ROI_SCALE, SIZE
+from edgesafe.train.ema import RunningMean
 from edgesafe.train.pose.checkpoint import NetworkInfo, PoseCheckpoint
 from edgesafe.train.pose.config import FitConfig, RoiConfig
-from edgesafe.train.pose.ema import RunningMean
 from edgesafe.train.pose.network import RoiNetwork, architecture_of, input_preprocess
 from edgesafe.train.pose.schedule import adamw, lr_factor, set_lr
 from edgesafe.train.pose.tasks import RoiObjective

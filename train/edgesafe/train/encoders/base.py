@@ -56,6 +56,8 @@ class TrainingPlan:
             belongs to no block of `DualEncoder.blocks`, ``from:BLOCK`` that and every block from
             BLOCK to the last.
         text: The same for the text tower.
+        freeze: Last parts of the names of modules that stay as they are whatever ``image`` and
+            ``text`` say, such as ``conv_dw``.
         lora: Settings of the adapters.
         lr_scale: Start of a parameter's name (``image.trunk``) -> multiplier of the learning
             rate; the longest match counts.
@@ -63,6 +65,7 @@ class TrainingPlan:
 
     image: str = "lora"
     text: str = "lora"
+    freeze: tuple[str, ...] = ()
     lora: LoraSettings = LoraSettings()
     lr_scale: Mapping[str, float] = field(default_factory=dict)
 
@@ -211,11 +214,14 @@ class DualEncoder(nn.Module):
             The trainable parameters, grouped by their multiplier of the learning rate.
 
         Raises:
-            UsageError: An unknown mode or block, or a LoRA target that matches no module.
+            UsageError: An unknown mode or block, or a LoRA target or a name to freeze that matches
+                no module.
         """
         self.requires_grad_(False)
         for tower, mode in (("image", plan.image), ("text", plan.text)):
             self._prepare_tower(tower, mode, plan.lora)
+        for name in plan.freeze:
+            self._freeze(name)
         groups: dict[float, list[tuple[str, nn.Parameter]]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -271,6 +277,13 @@ class DualEncoder(nn.Module):
             raise UsageError(
                 f"train.{tower} = {mode!r} is unknown. Use lora, full, frozen, head or from:BLOCK."
             )
+
+    def _freeze(self, name: str) -> None:
+        found = [m for n, m in self.named_modules() if f".{n}".endswith(f".{name}")]
+        if not found:
+            raise UsageError(f"train.freeze: no module of the towers is named {name!r}.")
+        for module in found:
+            module.requires_grad_(False)
 
     def _unfreeze_head(self, tower: str) -> None:
         in_blocks = {id(p) for block in self.blocks(tower).values() for p in block.parameters()}

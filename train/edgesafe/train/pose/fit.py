@@ -20,9 +20,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from edgesafe.runtime.errors import EdgesafeError, UsageError
+from edgesafe.train.ema import RunningMean
 from edgesafe.train.log import Mean, RunLog
 from edgesafe.train.pose.config import FitConfig
-from edgesafe.train.pose.ema import RunningMean
 from edgesafe.train.pose.loader import Batch, batches_of_epoch, load
 from edgesafe.train.pose.schedule import adamw, lr_factor, set_lr
 from edgesafe.train.pose.tasks import Task
