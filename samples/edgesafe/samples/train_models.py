@@ -1,4 +1,4 @@
-"""Retrain the embedded moderation model from nothing: data, four runs, thresholds, report.
+"""Retrain the embedded moderation model from nothing: data, three runs, thresholds, report.
 
     python -m edgesafe.samples.train_models --photos DIR --work DIR
 
@@ -108,12 +108,12 @@ def steps(places: Places) -> list[Step]:
     known = (*places.photos, *places.fetched("mvtb", "opencv", "wallpapers", "themes"))
     records, val = data / "train.jsonl", data / "val.jsonl"
     captions = data / "train-texts.jsonl"
-    towers, texts, images, late = (work / n for n in ("towers", "texts", "images", "late"))
+    towers, texts, images = work / "towers", work / "texts", work / "images"
     raw, thresholds = work / "raw", work / "thresholds.json"
     calibration, heldout = work / "calibration", work / "heldout"
     report, baselines = work / "report.json", work / "baselines.json"
     listing, cut = calibration / "records.jsonl", heldout / "records.jsonl"
-    checkpoint, manifest = late / "checkpoint.json", places.package / "manifest.json"
+    checkpoint, manifest = images / "checkpoint.json", places.package / "manifest.json"
     return [
         Step(
             "fetch drawings and photos",
@@ -140,10 +140,9 @@ def steps(places: Places) -> list[Step]:
         _train("train both towers", places, "moderation-towers.toml", records, towers),
         _train("train on texts", places, "moderation-texts.toml", captions, texts, towers),
         _train("train on images", places, "moderation-images.toml", captions, images, texts),
-        _train("train the late stages", places, "moderation-late.toml", captions, late, images),
         Step(
             "export without thresholds",
-            (*_export(places, late, raw), "--overwrite"),
+            (*_export(places, images, raw), "--overwrite"),
             partial(made, raw / "manifest.json", checkpoint),
         ),
         Step(
@@ -165,14 +164,14 @@ def steps(places: Places) -> list[Step]:
         Step(
             "export with thresholds",
             (
-                *_export(places, late, places.package),
+                *_export(places, images, places.package),
                 *words("--thresholds", thresholds, "--overwrite"),
             ),
             partial(made, manifest, thresholds),
         ),
         Step(
             "keep the checkpoint in half precision",
-            words("edgesafe.samples.keep_checkpoint", late, places.kept),
+            words("edgesafe.samples.keep_checkpoint", images, places.kept),
             partial(made, places.kept / "checkpoint.json", checkpoint),
         ),
         Step(
@@ -305,7 +304,7 @@ def main(
     """Retrain, export and measure the embedded moderation model.
 
     Replaces samples/models/moderation, samples/models/checkpoints/moderation and the report card
-    in docs/ and README.md of this checkout. Takes hours, most of them in four training runs
+    in docs/ and README.md of this checkout. Takes hours, most of them in three training runs
     that end by themselves; run it again to go on after an interruption.
 
     Needs pip install -e '.[samples]', the programs npm, apt-get and dpkg-deb (no root), which fetch
