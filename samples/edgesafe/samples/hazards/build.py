@@ -29,6 +29,8 @@ from edgesafe.samples.hazards.sampler import Sampler, Thing
 SHORT_SIDE = 320
 # Weapons and drugs have the most shapes.
 TAG_SHARES = {"weapon": 0.33, "fire": 0.19, "blood": 0.19, "drugs": 0.29}
+# Of the safe twins. A drawn thing is told from a photo sooner than a hazard from another drawn thing.
+STAND_INS = 0.7
 # A hazard that changes less of the picture is not to be seen: it blended in, or fell off the rim.
 LEAST_CHANGED = 0.004
 Rng = np.random.Generator
@@ -85,7 +87,7 @@ def make(photo: photos.Photo, sampler: Sampler, rng: Rng, *, twins: bool = False
         ground = _place(ground, other, rng.uniform(0.1, 0.9, 2), rng)
         names.append(other.name)
     safe = ground
-    if rng.random() < 0.45:  # a harmless thing where the twin has the hazard
+    if rng.random() < STAND_INS:  # a harmless thing where the twin has the hazard
         stand_in = sampler.harmless(rng, size())
         safe = _place(ground, stand_in, at, rng)
         names.insert(0, stand_in.name)
