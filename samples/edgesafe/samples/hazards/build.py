@@ -29,7 +29,7 @@ from edgesafe.samples.hazards.sampler import Sampler, Thing
 SHORT_SIDE = 320
 # Weapons and drugs have the most shapes.
 TAG_SHARES = {"weapon": 0.33, "fire": 0.19, "blood": 0.19, "drugs": 0.29}
-# Of the safe twins. A drawn thing is told from a photo sooner than a hazard from another drawn thing.
+# Of the safe twins. It is easier to tell a drawing from a photo than a hazard from another drawing.
 STAND_INS = 0.7
 # A hazard that changes less of the picture is not to be seen: it blended in, or fell off the rim.
 LEAST_CHANGED = 0.004
