@@ -338,8 +338,9 @@ def test_frozen_names_stay_whatever_learns(encoder: DualEncoder) -> None:
     assert chosen == {n for g in groups for n, _ in g.named}
     assert any(".blocks.4.0.conv_pw." in n for n in chosen)
     assert not any("conv_dw" in n for n in chosen)
-    with pytest.raises(UsageError, match="no module of the towers is named 'dw'"):
-        encoder.prepare_training(TrainingPlan(freeze=("dw",)))
+    for name in ("dw", ""):
+        with pytest.raises(UsageError, match=f"no module of the towers is named '{name}'. Give"):
+            encoder.prepare_training(TrainingPlan("full", "frozen", freeze=(name,)))
 
 
 @pytest.mark.parametrize("image", ["from:stage3", "from:conv_head", "from:stem"])

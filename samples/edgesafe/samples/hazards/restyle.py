@@ -270,7 +270,7 @@ def sketch(sprite: Sprite, rng: Rng) -> Sprite:
     keep = sprite[..., :3].astype(np.float32) if rng.random() < 0.4 else paper
     alpha = sprite[..., 3]
     if rng.random() < 0.35:  # ink strokes straight on the photo
-        alpha = np.minimum(alpha, (255 * lines[..., 0]).astype(np.uint8))
+        alpha = np.minimum(alpha, (lines[..., 0] * 255).astype(np.uint8))
     return _join(keep * (1 - lines) + ink * lines, alpha)
 
 
@@ -349,14 +349,10 @@ def _inked(sprite: Sprite, rng: Rng) -> Sprite:
     edges = cv2.Canny(smooth, 40, 110)
     rim = cv2.morphologyEx(sprite[..., 3], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     wide = int(rng.integers(1, 4))
-    lines = (
-        cv2.dilate(np.maximum(edges, rim), np.ones((wide, wide), np.uint8))[..., None].astype(
-            np.float32
-        )
-        / 255
-    )
+    drawn = cv2.dilate(np.maximum(edges, rim), np.ones((wide, wide), np.uint8))
+    lines = drawn[..., None].astype(np.float32) / 255
     ink = rng.uniform(0, 60)
-    alpha = np.maximum(sprite[..., 3], (255 * lines[..., 0]).astype(np.uint8))
+    alpha = np.maximum(sprite[..., 3], np.asarray(drawn, np.uint8))
     return _join(flat * (1 - lines) + ink * lines, alpha)
 
 

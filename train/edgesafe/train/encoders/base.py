@@ -279,9 +279,13 @@ class DualEncoder(nn.Module):
             )
 
     def _freeze(self, name: str) -> None:
-        found = [m for n, m in self.named_modules() if f".{n}".endswith(f".{name}")]
+        # The root has no name, and an empty name must not freeze it.
+        found = [m for n, m in self.named_modules() if n and f".{n}".endswith(f".{name}")]
         if not found:
-            raise UsageError(f"train.freeze: no module of the towers is named {name!r}.")
+            raise UsageError(
+                f"train.freeze: no module of the towers is named {name!r}. Give the last part of a "
+                "module's name, such as conv_dw."
+            )
         for module in found:
             module.requires_grad_(False)
 

@@ -125,7 +125,7 @@ class PlacePool(AttentionPool):
 class _StridedDepthwise(nn.Conv2d):
     """timm's ``Conv2dSame``, in float32 on a CPU whatever the rest of the tower computes in.
 
-    Its gradient in bfloat16 takes oneDNN fifteen times as long there.
+    Its gradient in bfloat16 takes oneDNN many times as long there.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -146,8 +146,8 @@ class _StridedDepthwise(nn.Conv2d):
 def _in_parts(stages: Sequence[Callable[[Tensor], Tensor]], pixels: Tensor) -> Tensor:
     """The output of stages that do not learn; on a CPU two pictures at a time.
 
-    The first stages hold most of the numbers of a picture, and in a processor's cache they take
-    half the time.
+    The first stages hold most of the numbers of a picture, and a processor's cache holds those of
+    few pictures.
     """
     with torch.no_grad():
         parts = torch.split(pixels, 2) if pixels.device.type == "cpu" else (pixels,)
