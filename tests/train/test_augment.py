@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from edgesafe.runtime.preprocess import Preprocess
 from edgesafe.train.config import AugmentConfig
-from edgesafe.train.data.augment import Geometry, augment, draw_geometry
+from edgesafe.train.data.augment import (
+    Geometry,
+    augment,
+    changed_box,
+    draw_focus,
+    draw_geometry,
+)
 
 PREPROCESS = Preprocess(24, 24, "stretch", "bilinear", (0.5,) * 3, (0.5,) * 3)
 OFF = AugmentConfig(
@@ -88,3 +96,48 @@ def test_grey_has_no_colour() -> None:
     config = AugmentConfig(**{**OFF.__dict__, "grey": 1.0})
     found = augment(picture(), PREPROCESS, Geometry(), np.random.default_rng(0), config)
     assert np.ptp(found.astype(int), axis=-1).max() <= 1
+
+
+def twins(
+    box: tuple[int, int, int, int], size: tuple[int, int] = (120, 90)
+) -> tuple[Image.Image, Image.Image]:
+    safe = picture(size=size)
+    unsafe = safe.copy()
+    unsafe.paste((255, 0, 255), box)
+    return safe, unsafe
+
+
+def test_changed_box_is_where_twins_differ() -> None:
+    found = changed_box(*twins((30, 20, 66, 65)), 0.04)
+    assert found is not None
+    np.testing.assert_allclose(found, (0.25, 20 / 90, 0.55, 65 / 90), atol=1 / 48)
+    assert changed_box(picture(), picture(), 0.04) is None
+
+
+def test_compression_is_no_change() -> None:
+    safe, unsafe = twins((30, 20, 66, 65), (480, 360))
+    pixels = io.BytesIO()
+    safe.save(pixels, "JPEG", quality=75)
+    with Image.open(pixels) as compressed:
+        assert changed_box(safe, compressed, 0.04) is None
+
+
+@pytest.mark.parametrize("box", [(0.1, 0.2, 0.3, 0.35), (0.9, 0.0, 1.0, 0.1), (0.4, 0.4, 0.6, 0.7)])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_region_about_a_small_change_holds_it(
+    box: tuple[float, float, float, float], seed: int
+) -> None:
+    config = AugmentConfig(focus_side=(0.5, 0.75))
+    drawn = draw_focus(np.random.default_rng(seed), config, box)
+    assert 0 <= drawn.left <= box[0] + 1e-9 and 0 <= drawn.top <= box[1] + 1e-9
+    assert drawn.left + drawn.width >= box[2] - 1e-9 and drawn.left + drawn.width <= 1 + 1e-9
+    assert drawn.top + drawn.height >= box[3] - 1e-9 and drawn.top + drawn.height <= 1 + 1e-9
+    assert 0.5 / 1.1 <= drawn.width <= 0.75 * 1.1
+
+
+def test_a_region_about_a_large_change_lies_in_it() -> None:
+    config = AugmentConfig(focus_side=(0.3, 0.4), crop_ratio=1.0)
+    drawn = draw_focus(np.random.default_rng(0), config, (0.1, 0.2, 0.9, 0.95))
+    assert drawn.left >= 0.1 and drawn.left + drawn.width <= 0.9
+    assert drawn.top >= 0.2 and drawn.top + drawn.height <= 0.95
+    assert drawn.width == drawn.height

@@ -57,6 +57,8 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
         ({"loss": {"text_image": -1.0}}, "loss.text_image must not be negative"),
         ({"lift": {"curvature": 20.0}}, "lift.curvature must lie in 0.1..10"),
         ({"augment": {"jpeg_quality": [90, 40]}}, "augment.jpeg_quality"),
+        ({"augment": {"focus_side": [0.8, 0.4]}}, "augment.focus_side"),
+        ({"augment": {"size": 16}}, "augment.size"),
         ({"concepts": [{"name": "a", "tag": "b"}]}, '"concepts[0].prompts" is missing'),
         ({"data": {"safe_images": "x"}}, '"data.safe_images" must be a list'),
         ({"method": "safehysac"}, "method must be hysac or safeclip or clip"),

@@ -6,6 +6,7 @@ import copy
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from torch import nn
 from torch.nn import functional
 
 from edgesafe.runtime.errors import DataError, MissingExtraError, UsageError
-from edgesafe.train.config import LossConfig
+from edgesafe.train.config import AugmentConfig
+from edgesafe.train.data import read_quadruplets
+from edgesafe.train.data.loader import TextTable, TrainingLoader
 from edgesafe.train.encoders import edge
 from edgesafe.train.encoders.base import DualEncoder, LoraSettings, TrainingPlan, build_encoder
 from edgesafe.train.lora import merged_state_dict
+from edgesafe.train.loss_config import LossConfig
 from edgesafe.train.losses import Quadruplets, hysac_terms, place
 from edgesafe.train.model import HyperbolicDualEncoder, Lift
 
@@ -420,3 +424,17 @@ def test_missing_weights_are_named(
     monkeypatch.setattr(edge, "load_trunk" if module[0] == "g" else "_load_minilm", lambda _: None)
     with pytest.raises(MissingExtraError, match=f"{module} is not installed"):
         build_encoder(ARCHITECTURE, tokenizer_json=tokenizer_json)
+
+
+def test_training_pictures_may_be_smaller(
+    encoder: DualEncoder, make_records: Any, tmp_path: Path
+) -> None:
+    records = read_quadruplets(make_records(tmp_path, "train", 4)).records
+    texts = TextTable.of(records, encoder)
+    loader = TrainingLoader(records, encoder, texts, AugmentConfig(size=48), seed=1)
+    batch = next(loader.epoch(0, [[0, 1, 2, 3]]))
+    assert batch.pixels.shape == (8, 3, 48, 48)
+    assert encoder.preprocess.width == 64
+    features, maps = encoder.image_with_evidence(batch.pixels)
+    assert features.shape == (8, encoder.dim)
+    assert [m.shape[1:] for m in maps] == [(3, 3), (2, 2)]

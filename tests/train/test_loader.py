@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.train.config import AugmentConfig
 from edgesafe.train.data import Quadruplet, read_quadruplets
 from edgesafe.train.data.loader import Batch, ImageLoader, TextTable, TrainingLoader
@@ -69,11 +69,17 @@ def loader(
     encoder = build_encoder(tiny_architecture())
     table = TextTable.of(records, encoder)
 
-    def make(workers: int = 0, paths: Path | None = None) -> TrainingLoader:
+    def make(
+        workers: int = 0,
+        paths: Path | None = None,
+        augmentation: AugmentConfig | None = None,
+    ) -> TrainingLoader:
         used = records
         if paths is not None:
             used = tuple(dataclasses.replace(r, unsafe_image=paths) for r in records)
-        return TrainingLoader(used, encoder, table, AugmentConfig(), seed=5, workers=workers)
+        return TrainingLoader(
+            used, encoder, table, augmentation or AugmentConfig(), seed=5, workers=workers
+        )
 
     return make
 
@@ -119,6 +125,30 @@ def test_a_file_that_vanished_is_a_clear_error(
         with pytest.raises(DataError, match="gone.png cannot be read") as error:
             list(broken.epoch(0, [[0, 1]]))
         assert "Traceback" not in str(error.value)
+
+
+def test_regions_about_what_the_twins_differ_in(loader: Callable[..., TrainingLoader]) -> None:
+    plain = AugmentConfig(
+        crop_scale=1.0, crop_ratio=1.0, flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0,
+        hue=0.0, jpeg=0.0, blur=0.0,
+    )  # fmt: skip
+    focused = dataclasses.replace(plain, focus=1.0, focus_side=(0.5, 0.5))
+    share = []
+    for config in (plain, focused):
+        batch = next(loader(augmentation=config).epoch(0, [list(range(12))]))
+        assert batch.pixels.shape[2:] == (32, 32)
+        gap = (batch.pixels[12:24] - batch.pixels[:12]).abs().mean(dim=1)
+        share.append(float((gap > 0.1).float().mean()))
+    # A disc of half the side fills a fifth of a square of the whole side, most of one of half.
+    assert 0.15 < share[0] < 0.3
+    assert 0.7 < share[1] < 1
+
+
+def test_pictures_of_another_size_need_towers_that_take_them(
+    loader: Callable[..., TrainingLoader],
+) -> None:
+    with pytest.raises(UsageError, match=r"augment\.size.*open_clip:tiny.*Set it to 0"):
+        loader(augmentation=AugmentConfig(size=64))
 
 
 def test_images_alone_come_in_order(data_folder: Path, loader: Any) -> None:

@@ -192,6 +192,10 @@ class AugmentConfig:
     drawn anew for each image.
 
     Attributes:
+        size: Pixels of a side of the training images, for towers that take any size; 0 for the
+            encoder's.
+        focus: Probability that a crop is a region about what the twins differ in.
+        focus_side: Smallest and largest share of the image's sides that such a region keeps.
         flip: Probability of a horizontal flip.
         crop_scale: Least share of the area that the crop keeps; 1 does not crop.
         crop_ratio: Largest change of the aspect ratio of the crop; 1 keeps it.
@@ -207,6 +211,9 @@ class AugmentConfig:
         noise: Largest standard deviation of Gaussian noise, of 255.
     """
 
+    size: int = 0
+    focus: float = 0.0
+    focus_side: tuple[float, float] = (0.5, 0.75)
     flip: float = 0.5
     crop_scale: float = 0.8
     crop_ratio: float = 1.1
@@ -223,7 +230,12 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        for name in ("flip", "grey", "jpeg", "blur"):
+        require(self.size == 0 or self.size >= 32, "augment.size", "must be 0 or at least 32")
+        least, most = self.focus_side
+        require(
+            0 < least <= most <= 1, "augment.focus_side", "must be two numbers in 0..1, above 0"
+        )
+        for name in ("focus", "flip", "grey", "jpeg", "blur"):
             require(0 <= getattr(self, name) <= 1, f"augment.{name}", "must lie in 0..1")
         require(0 < self.crop_scale <= 1, "augment.crop_scale", "must lie in 0..1, above 0")
         require(self.crop_ratio >= 1, "augment.crop_ratio", "must be at least 1")

@@ -19,6 +19,7 @@ from edgesafe.runtime.preprocess import Preprocess
 from edgesafe.train.config import AugmentConfig
 
 Rgb = npt.NDArray[np.uint8]
+_GRID = 48
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
@@ -51,6 +52,64 @@ def draw_geometry(rng: np.random.Generator, config: AugmentConfig) -> Geometry:
     left = rng.uniform(0.0, 1.0 - width)
     top = rng.uniform(0.0, 1.0 - height)
     return Geometry(left, top, width, height, bool(rng.random() < config.flip))
+
+
+def draw_focus(
+    rng: np.random.Generator, config: AugmentConfig, box: tuple[float, float, float, float]
+) -> Geometry:
+    """Draws a region that holds as much of a box as it can, and a flip.
+
+    A large background teaches little about a small thing, and costs as many operations.
+
+    Args:
+        rng: The generator.
+        config: Settings; ``focus_side`` bounds the sides of the region.
+        box: Left, top, right and bottom in shares of the image's sides.
+    """
+    log_ratio = 0.5 * math.log(config.crop_ratio)
+    side = rng.uniform(*config.focus_side)
+    ratio = math.exp(rng.uniform(-log_ratio, log_ratio))
+    width, height = min(1.0, side * ratio), min(1.0, side / ratio)
+    left = _start(rng, box[0], box[2], width)
+    top = _start(rng, box[1], box[3], height)
+    return Geometry(left, top, width, height, bool(rng.random() < config.flip))
+
+
+def _start(rng: np.random.Generator, first: float, last: float, length: float) -> float:
+    """Where an interval starts that holds ``first..last``, or lies in it if it is shorter."""
+    a, b = sorted((first, last - length))
+    low, high = max(a, 0.0), min(b, 1.0 - length)
+    return float(rng.uniform(min(low, high), max(low, high)))
+
+
+def changed_box(
+    safe: Image.Image, unsafe: Image.Image, threshold: float
+) -> tuple[float, float, float, float] | None:
+    """Where two twins differ: left, top, right and bottom in shares of the sides.
+
+    Args:
+        safe: An image.
+        unsafe: Its twin.
+        threshold: Difference of the brightness, averaged over a cell of a grid of 48 by 48, from
+            which the cell counts; a share of the range.
+
+    Returns:
+        None where no cell differs.
+    """
+    a, b = (
+        np.asarray(image.convert("L").resize((_GRID, _GRID), Image.Resampling.BOX), dtype=np.int16)
+        for image in (safe, unsafe)
+    )
+    rows, columns = np.nonzero(np.abs(a - b) > 255 * threshold)
+    if not len(rows):
+        return None
+    left, top = columns.min() / _GRID, rows.min() / _GRID
+    return (
+        float(left),
+        float(top),
+        float((columns.max() + 1) / _GRID),
+        float((rows.max() + 1) / _GRID),
+    )
 
 
 def augment(

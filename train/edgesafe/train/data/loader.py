@@ -14,16 +14,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgesafe.runtime.errors import DataError
+from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.runtime.preprocess import Preprocess
 from edgesafe.train.config import AugmentConfig
-from edgesafe.train.data.augment import augment, draw_geometry
+from edgesafe.train.data.augment import (
+    Geometry,
+    augment,
+    changed_box,
+    draw_focus,
+    draw_geometry,
+)
 from edgesafe.train.data.images import read_rgb, rgb_array
 from edgesafe.train.data.quadruplets import Quadruplet
 from edgesafe.train.encoders.base import DualEncoder
+
+_CHANGED = 0.04
+"""Share of the range of brightness by which a cell of two twins must differ to be looked at; a
+JPEG's noise, averaged over a cell, stays below it."""
 
 
 class TextTable:
@@ -114,18 +125,31 @@ class _Training(Dataset[Any]):
         epoch, index = key
         record = self.records[index]
         rng = np.random.default_rng([self.seed, epoch, index])
-        geometry = draw_geometry(rng, self.config)
-        images = []
-        for path in (record.safe_image, record.unsafe_image, record.negative_image):
-            if path is None:
-                continue
-            if path == record.negative_image:
-                geometry = draw_geometry(rng, self.config)
+        paths = [record.safe_image, record.unsafe_image]
+        if record.negative_image is not None:
+            paths.append(record.negative_image)
+        read = []
+        for path in paths:
             image = _read(path)
             if isinstance(image, DataError):
                 return image
+            read.append(image)
+        images = []
+        geometry = self._geometry(rng, read[0], read[1])
+        for position, image in enumerate(read):
+            if position == 2:  # the negative is no twin of the others
+                geometry = draw_geometry(rng, self.config)
             images.append(augment(image, self.preprocess, geometry, rng, self.config))
         return record, images
+
+    def _geometry(
+        self, rng: np.random.Generator, safe: Image.Image, unsafe: Image.Image
+    ) -> Geometry:
+        if self.config.focus > 0 and rng.random() < self.config.focus:
+            box = changed_box(safe, unsafe, _CHANGED)
+            if box is not None:
+                return draw_focus(rng, self.config, box)
+        return draw_geometry(rng, self.config)
 
 
 class TrainingLoader:
@@ -152,8 +176,13 @@ class TrainingLoader:
         workers: int = 0,
         pin: bool = False,
     ) -> None:
-        """Keeps what the workers need."""
-        self.dataset = _Training(records, encoder.preprocess, augmentation, seed)
+        """Keeps what the workers need.
+
+        Raises:
+            UsageError: ``augment.size`` is set for towers that take one size only.
+        """
+        preprocess = _training_preprocess(encoder, augmentation.size)
+        self.dataset = _Training(records, preprocess, augmentation, seed)
         self.collate = _Collate(encoder, texts)
         self.workers = workers
         self.pin = pin
@@ -166,6 +195,17 @@ class TrainingLoader:
         """
         keys = [[(epoch, index) for index in batch] for batch in batches]
         yield from _load(self.dataset, keys, self.collate, self.workers, self.pin)
+
+
+def _training_preprocess(encoder: DualEncoder, size: int) -> Preprocess:
+    if not size:
+        return encoder.preprocess
+    if not encoder.any_size:
+        raise UsageError(
+            f"augment.size: the image tower of {encoder.architecture['name']!r} takes pictures of "
+            f"one size. Set it to 0."
+        )
+    return replace(encoder.preprocess, width=size, height=size)
 
 
 class ImageLoader:

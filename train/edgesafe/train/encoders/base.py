@@ -124,11 +124,13 @@ class DualEncoder(nn.Module):
         fixed_length: Whether rows are always padded to ``max_tokens``.
         weights: ``licence``, ``origin`` (list) and ``notice`` of the initial weights.
         head_with_lora: Whether ``lora`` also trains what belongs to no block.
+        any_size: Whether the image tower takes pictures of any size.
     """
 
     image: nn.Module
     text: nn.Module
     head_with_lora: bool = False
+    any_size: bool = False
 
     def __init__(
         self,

@@ -278,6 +278,7 @@ class EdgeEncoder(DualEncoder):
     """The two towers with what may be trained in them."""
 
     head_with_lora = True
+    any_size = True
 
     def image_with_evidence(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `DualEncoder.image_with_evidence`; maps of strides 16 and 32."""
