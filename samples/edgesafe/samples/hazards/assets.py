@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgesafe.samples.hazards import catalogue
+from edgesafe.samples.hazards import art, art_files, catalogue
 
 Sprite = NDArray[np.uint8]
 """(H, W, 4) RGBA with straight alpha, cropped to its visible pixels."""
@@ -27,7 +27,8 @@ class Drawing:
         pack: the pack or collection it belongs to; also its drawing style.
         name: what it shows, words joined by hyphens.
         tag: the hazard's tag, or None for a harmless thing.
-        kind: ``colour`` (painted), ``silhouette`` (one colour, to be painted) or ``stamp``.
+        kind: ``colour`` (painted), ``silhouette`` (one colour, to be painted), ``stamp`` or ``art``
+            (see `art`).
         path: the file, or the pack's JSON file.
     """
 
@@ -61,15 +62,7 @@ def _pack(path: str) -> dict[str, Any]:
 def _svg(drawing: Drawing) -> str:
     if not drawing.path.endswith(".json"):
         return Path(drawing.path).read_text(encoding="utf-8", errors="replace")
-    pack = _pack(drawing.path)
-    icon = pack["icons"][drawing.name]
-    width = icon.get("width", pack.get("width", 16))
-    height = icon.get("height", pack.get("height", 16))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" color="#000">'
-        f"{icon['body']}</svg>"
-    )
+    return art_files.icon_svg(_pack(drawing.path), drawing.name)
 
 
 def raster(drawing: Drawing, size: int) -> Sprite:
@@ -190,7 +183,7 @@ def catalogue_of(folder: Path) -> list[Drawing]:
     """Every usable drawing under an asset folder made by ``fetch``.
 
     Args:
-        folder: holds ``icons/<pack>/icons.json``, ``clipart/`` (SVG) and ``stamps/``.
+        folder: holds ``icons/<pack>/icons.json``, ``clipart/`` (SVG), ``stamps/`` and ``art/``.
 
     Returns:
         Drawings in a stable order; absent packs are passed over.
@@ -198,4 +191,8 @@ def catalogue_of(folder: Path) -> list[Drawing]:
     found = _icon_drawings(folder / "icons")
     found += _file_drawings(folder / "clipart", "clipart", _CLIPART_HARMLESS, "colour")
     found += _file_drawings(folder / "stamps", "stamps", _STAMP_HARMLESS, "stamp")
+    found += [
+        Drawing(f.hand, f.name, f.tag, "silhouette" if f.silhouette else "art", str(f.picture))
+        for f in art.read(folder / "art")
+    ]
     return found

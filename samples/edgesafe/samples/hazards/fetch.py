@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import click
 
 from edgesafe.cli import run
 from edgesafe.runtime.errors import DataError, MissingExtraError
-from edgesafe.samples.hazards import catalogue, photos, themes
+from edgesafe.samples.hazards import art, catalogue, photos, themes
 
 # Debian package -> (what is taken out of it, where it goes).
 _CLIPART = ("openclipart-svg", "usr/share/openclipart/svg", "clipart")
@@ -150,6 +151,17 @@ def _photos(out: Path) -> None:
                 _frames(path, _FRAMES[path.name], plain)
 
 
+def _wheel(package: str, folder: Path) -> Path:
+    words = ("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", package)
+    before = set(folder.glob("*.whl"))
+    _run(sys.executable, *words, where=folder)
+    return (set(folder.glob("*.whl")) - before).pop()
+
+
+def _art(out: Path) -> None:
+    art.fetch(out / "art", _pack, _wheel, lambda name: _unpacked(name, out / "cache"))
+
+
 def _themes(out: Path) -> None:
     themes.fetch(out / "photos" / "themes", _pack)
 
@@ -159,7 +171,7 @@ def _themes(out: Path) -> None:
 def main(out: Path) -> None:
     """Fetch everything into DIR: icons, clipart, stamps and photos."""
     out.mkdir(parents=True, exist_ok=True)
-    for step in (_icons, _drawings, _themes, _photos):
+    for step in (_icons, _drawings, _art, _themes, _photos):
         step(out)
         click.echo(f"{step.__name__.strip('_')}: done", err=True)
     shutil.rmtree(out / "cache", ignore_errors=True)

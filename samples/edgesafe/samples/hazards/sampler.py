@@ -17,7 +17,7 @@ Rng = np.random.Generator
 Sprite = NDArray[np.uint8]
 
 # Styles kept out of training: early stopping looks at these, and only at these.
-VAL_STYLES = frozenset({"emojione", "fxemoji", "extruded"})
+VAL_STYLES = frozenset({"emojione", "fxemoji", "extruded", "warmux", "sl-ultimate-color"})
 # A filter that leaves nothing of what makes the hazard one (a grey drop is no blood).
 _UNFIT_FILTERS = {"blood": {"grey", "halftone", "sketch"}, "fire": {"grey"}}
 
@@ -43,6 +43,16 @@ class Thing:
     upright: bool = False
     glow: bool = False
     stain: bool = False
+
+
+def _of_one_hand(pool: list[assets.Drawing], rng: Rng) -> list[assets.Drawing]:
+    """The drawings of a hand, drawn by the root of how many it has: large ones are not all."""
+    by_hand: dict[str, list[assets.Drawing]] = {}
+    for drawing in pool:
+        by_hand.setdefault(drawing.pack, []).append(drawing)
+    hands = list(by_hand)
+    weights = np.sqrt([len(by_hand[hand]) for hand in hands])
+    return by_hand[hands[rng.choice(len(hands), p=weights / weights.sum())]]
 
 
 class Sampler:
@@ -89,7 +99,7 @@ class Sampler:
     def hazard(self, tag: str, rng: Rng, size: int) -> Thing:
         """A hazard of the tag, its longer side ``size`` pixels."""
         sources: list[tuple[float, Callable[[], Thing]]] = []
-        for kind, weight in (("colour", 0.3), ("silhouette", 0.45), ("stamp", 0.05)):
+        for kind, weight in (("colour", 0.25), ("silhouette", 0.35), ("stamp", 0.05), ("art", 0.5)):
             if self._by_kind.get((kind, tag)):
                 sources.append((weight, functools.partial(self._drawn, kind, tag, rng, size)))
         if not self._val:
@@ -109,7 +119,7 @@ class Sampler:
     def harmless(self, rng: Rng, size: int) -> Thing:
         """A harmless thing, look-alikes more often than their share."""
         sources: list[tuple[float, Callable[[], Thing]]] = []
-        for kind, weight in (("colour", 0.4), ("silhouette", 0.25), ("stamp", 0.15)):
+        for kind, weight in (("colour", 0.3), ("silhouette", 0.2), ("stamp", 0.15), ("art", 0.45)):
             if self._by_kind.get((kind, None)):
                 sources.append((weight, functools.partial(self._drawn, kind, None, rng, size)))
         if not self._val:
@@ -130,6 +140,8 @@ class Sampler:
         pool = self._by_kind[(kind, tag)]
         if tag is None and self._lookalikes.get(kind) and rng.random() < 0.4:
             pool = self._lookalikes[kind]
+        if kind == "art":
+            pool = _of_one_hand(pool, rng)
         drawing = pool[rng.integers(len(pool))]
         if drawing.kind == "silhouette":
             mask = assets.raster(drawing, size)[..., 3]
