@@ -19,6 +19,7 @@ from edgesafe.runtime.errors import DataError, MissingExtraError, UsageError
 from edgesafe.train.config import AugmentConfig
 from edgesafe.train.data import read_quadruplets
 from edgesafe.train.data.loader import TextTable, TrainingLoader
+from edgesafe.train.data.sampler import with_visits
 from edgesafe.train.encoders import edge
 from edgesafe.train.encoders.base import DualEncoder, LoraSettings, TrainingPlan, build_encoder
 from edgesafe.train.lora import merged_state_dict
@@ -432,7 +433,7 @@ def test_training_pictures_may_be_smaller(
     records = read_quadruplets(make_records(tmp_path, "train", 4)).records
     texts = TextTable.of(records, encoder)
     loader = TrainingLoader(records, encoder, texts, AugmentConfig(size=48), seed=1)
-    batch = next(loader.epoch(0, [[0, 1, 2, 3]]))
+    batch = next(loader.epoch(0, with_visits([[0, 1, 2, 3]])))
     assert batch.pixels.shape == (8, 3, 48, 48)
     assert encoder.preprocess.width == 64
     features, maps = encoder.image_with_evidence(batch.pixels)

@@ -15,7 +15,7 @@ from edgesafe.runtime.errors import DataError, UsageError
 from edgesafe.train.config import AugmentConfig
 from edgesafe.train.data import Quadruplet, read_quadruplets
 from edgesafe.train.data.loader import Batch, ImageLoader, TextTable, TrainingLoader
-from edgesafe.train.data.sampler import batches_of_epoch
+from edgesafe.train.data.sampler import batches_of_epoch, with_visits
 from edgesafe.train.encoders.base import build_encoder
 
 
@@ -90,7 +90,7 @@ def same(a: Batch, b: Batch) -> bool:
 
 
 def test_samples_do_not_depend_on_what_came_before(loader: Callable[..., TrainingLoader]) -> None:
-    batches = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    batches = with_visits([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
     whole = list(loader().epoch(2, batches))
     rest = list(loader().epoch(2, batches[1:]))
     assert all(same(a, b) for a, b in zip(whole[1:], rest, strict=True))
@@ -98,8 +98,20 @@ def test_samples_do_not_depend_on_what_came_before(loader: Callable[..., Trainin
     assert not torch.equal(other.pixels, whole[0].pixels)
 
 
+def test_a_record_that_comes_again_looks_another_way(
+    loader: Callable[..., TrainingLoader],
+) -> None:
+    batches = with_visits([[0, 1], [2, 0], [0, 3]])
+    assert batches == [[(0, 0), (1, 0)], [(2, 0), (0, 1)], [(0, 2), (3, 0)]]
+    first, second, third = loader().epoch(0, batches)
+    views = [first.pixels[0], second.pixels[1], third.pixels[0]]
+    assert not any(torch.equal(views[i], views[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    # Resumed in the middle, the later views are the same.
+    assert same(next(loader().epoch(0, batches[2:])), third)
+
+
 def test_workers_change_nothing(loader: Callable[..., TrainingLoader]) -> None:
-    batches = [[0, 1], [2, 3]]
+    batches = with_visits([[0, 1], [2, 3]])
     state = torch.get_rng_state()
     alone, helped = (list(loader(n).epoch(0, batches)) for n in (0, 2))
     assert all(same(a, b) for a, b in zip(alone, helped, strict=True))
@@ -107,7 +119,7 @@ def test_workers_change_nothing(loader: Callable[..., TrainingLoader]) -> None:
 
 
 def test_batch_holds_each_text_once(loader: Callable[..., TrainingLoader]) -> None:
-    batch = next(loader().epoch(0, [[0, 1, 3]]))
+    batch = next(loader().epoch(0, with_visits([[0, 1, 3]])))
     assert batch.size == 3
     # Records 1 and 3 bring negatives.
     assert batch.pixels.shape == (8, 3, 32, 32) and batch.pixels.dtype == torch.float32
@@ -123,7 +135,7 @@ def test_a_file_that_vanished_is_a_clear_error(
     for workers in (0, 1):
         broken = loader(workers, tmp_path / "gone.png")
         with pytest.raises(DataError, match="gone.png cannot be read") as error:
-            list(broken.epoch(0, [[0, 1]]))
+            list(broken.epoch(0, with_visits([[0, 1]])))
         assert "Traceback" not in str(error.value)
 
 
@@ -135,7 +147,7 @@ def test_regions_about_what_the_twins_differ_in(loader: Callable[..., TrainingLo
     focused = dataclasses.replace(plain, focus=1.0, focus_side=(0.5, 0.5))
     share = []
     for config in (plain, focused):
-        batch = next(loader(augmentation=config).epoch(0, [list(range(12))]))
+        batch = next(loader(augmentation=config).epoch(0, with_visits([list(range(12))])))
         assert batch.pixels.shape[2:] == (32, 32)
         gap = (batch.pixels[12:24] - batch.pixels[:12]).abs().mean(dim=1)
         share.append(float((gap > 0.1).float().mean()))

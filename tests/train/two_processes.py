@@ -18,6 +18,7 @@ from edgesafe.train import engine
 from edgesafe.train.config import read_config
 from edgesafe.train.data.loader import TextTable, TrainingLoader
 from edgesafe.train.data.quadruplets import read_quadruplets
+from edgesafe.train.data.sampler import with_visits
 from edgesafe.train.encoders.base import build_encoder
 from edgesafe.train.model import HyperbolicDualEncoder, Lift
 from edgesafe.train.objective import HysacObjective
@@ -42,7 +43,7 @@ def gradients(table: dict[str, Any], data: Path, rank: int, size: int) -> dict[s
     each = 8 // size
     # Uneven numbers of negatives: the odd records have one, the order puts them together.
     order = [1, 3, 5, 0, 2, 4, 6, 8]
-    batch = next(loader.epoch(0, [order[rank * each : (rank + 1) * each]]))
+    batch = next(loader.epoch(0, with_visits([order[rank * each : (rank + 1) * each]])))
     objective: torch.nn.Module = HysacObjective(model, config.loss)
     if size > 1:
         objective = DistributedDataParallel(objective)

@@ -21,7 +21,7 @@ from edgesafe.train.checkpoint import INFO_FILE, CheckpointInfo, load_checkpoint
 from edgesafe.train.config import RunConfig
 from edgesafe.train.data.loader import Batch, TextTable, TrainingLoader
 from edgesafe.train.data.quadruplets import QuadrupletSet
-from edgesafe.train.data.sampler import batches_of_epoch
+from edgesafe.train.data.sampler import batches_of_epoch, with_visits
 from edgesafe.train.ema import RunningMean
 from edgesafe.train.evaluate import (
     EncodeSettings,
@@ -213,7 +213,7 @@ class Run:
         settings = self.config.train
         self.model.train()
         batches = self._batches(self.place.epoch)
-        own = [self._own(batch) for batch in batches]
+        own = [self._own(batch) for batch in with_visits(batches)]
         todo = len(batches) - self.place.batch
         window = Mean()
         group: list[Batch] = []
@@ -361,7 +361,7 @@ class Run:
             multiple=self.processes,
         )
 
-    def _own(self, batch: list[int]) -> list[int]:
+    def _own(self, batch: list[tuple[int, int]]) -> list[tuple[int, int]]:
         size = len(batch) // self.processes
         return batch[self.rank * size : (self.rank + 1) * size]
 

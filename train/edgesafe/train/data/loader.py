@@ -1,7 +1,8 @@
 """From records to batches of tensors, the same whenever and wherever they are made.
 
-What is drawn for a sample depends on (seed, epoch, record) alone, not on the worker that makes it
-nor on what was drawn before; so a run resumed in the middle of an epoch sees the very same pixels.
+What is drawn for a sample depends on (seed, epoch, record, visit) alone, the visit being how often
+the record came before in the epoch, not on the worker that makes it nor on what was drawn before;
+so a run resumed in the middle of an epoch sees the very same pixels.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ _Sample = tuple[Quadruplet, list[np.ndarray[Any, np.dtype[np.uint8]]]]
 
 
 class _Training(Dataset[Any]):
-    """Augmented uint8 images of (epoch, record) pairs; an error comes back as a value."""
+    """Augmented uint8 images of (epoch, record, visit); an error comes back as a value."""
 
     def __init__(
         self,
@@ -121,10 +122,11 @@ class _Training(Dataset[Any]):
         self.config = config
         self.seed = seed
 
-    def __getitem__(self, key: tuple[int, int]) -> _Sample | DataError:
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, int, int]) -> _Sample | DataError:
+        epoch, index, visit = key
         record = self.records[index]
-        rng = np.random.default_rng([self.seed, epoch, index])
+        seeds = [self.seed, epoch, index, visit] if visit else [self.seed, epoch, index]
+        rng = np.random.default_rng(seeds)
         paths = [record.safe_image, record.unsafe_image]
         if record.negative_image is not None:
             paths.append(record.negative_image)
@@ -187,13 +189,15 @@ class TrainingLoader:
         self.workers = workers
         self.pin = pin
 
-    def epoch(self, epoch: int, batches: Sequence[Sequence[int]]) -> Generator[Batch, None, None]:
-        """Yields the given batches of record indices.
+    def epoch(
+        self, epoch: int, batches: Sequence[Sequence[tuple[int, int]]]
+    ) -> Generator[Batch, None, None]:
+        """Yields the given batches of records and visits; see `sampler.with_visits`.
 
         Raises:
             DataError: An image cannot be read any more.
         """
-        keys = [[(epoch, index) for index in batch] for batch in batches]
+        keys = [[(epoch, *draw) for draw in batch] for batch in batches]
         yield from _load(self.dataset, keys, self.collate, self.workers, self.pin)
 
 

@@ -5,6 +5,7 @@ Nothing here keeps state, so a resumed run finds its place by counting batches.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,6 +53,16 @@ def batches_of_epoch(
         part += 1
         if len(batches) >= count:
             return batches[:count] if count else batches
+
+
+def with_visits(batches: Sequence[Sequence[int]]) -> list[list[tuple[int, int]]]:
+    """Each record with how often it came before in the epoch, so that it can look another way."""
+    visits: Counter[int] = Counter()
+    numbered = []
+    for batch in batches:
+        numbered.append([(index, visits[index]) for index in batch])
+        visits.update(batch)
+    return numbered
 
 
 def _chunks(order: list[int], size: int) -> list[list[int]]:
