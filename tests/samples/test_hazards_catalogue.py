@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgesafe.samples.hazards import assets, catalogue
+from edgesafe.samples.hazards import art_files, assets, catalogue
 
 HAZARD_TABLES = (
     catalogue.COLOUR_HAZARDS,
@@ -155,6 +155,6 @@ def test_a_drawing_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_cropping_an_empty_sprite_changes_nothing() -> None:
     nothing = np.zeros((5, 6, 4), np.uint8)
-    assert assets.crop(nothing).shape == (5, 6, 4)
+    assert art_files.crop(nothing).shape == (5, 6, 4)
     nothing[2, 3, 3] = 255
-    assert assets.crop(nothing).shape == (1, 1, 4)
+    assert art_files.crop(nothing).shape == (1, 1, 4)

@@ -233,7 +233,9 @@ class AugmentConfig:
         require(self.size == 0 or self.size >= 32, "augment.size", "must be 0 or at least 32")
         least, most = self.focus_side
         require(
-            0 < least <= most <= 1, "augment.focus_side", "must be two numbers in 0..1, above 0"
+            0 < least <= most <= 1,
+            "augment.focus_side",
+            "must be two numbers in 0..1, above 0, the smaller one first",
         )
         for name in ("focus", "flip", "grey", "jpeg", "blur"):
             require(0 <= getattr(self, name) <= 1, f"augment.{name}", "must lie in 0..1")

@@ -169,18 +169,16 @@ def _saved(
             if entry.path != last:  # an archive is read once for all that it holds
                 last, data = entry.path, read(entry.path)
             pixels = art_files.picture(data, entry.path, entry.inside, source.background)
-        except (OSError, KeyError, ValueError) as error:
+        except Exception as error:  # a broken file makes its readers raise almost anything
             raise DataError(
                 f"{package}: {entry.path} {entry.inside or ''} cannot be had ({error!r})."
             ) from error
         if entry.box is not None:
             left, top, right, bottom = entry.box
             pixels = pixels[top:bottom, left:right]
-        seen = pixels[..., 3] > 8
-        if not seen.any():
+        pixels = art_files.crop(pixels)
+        if not (pixels[..., 3] > 8).any():
             raise DataError(f"{package}: {entry.path} {entry.inside or ''} draws nothing.")
-        rows, columns = np.nonzero(seen.any(axis=1))[0], np.nonzero(seen.any(axis=0))[0]
-        pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         target = Path(entry.hand) / f"{entry.name}-{number}.png"
         (out / target).parent.mkdir(exist_ok=True)
         image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -21,6 +21,14 @@ VECTOR_SIDE = 384
 Rgba = NDArray[np.uint8]
 
 
+def crop(sprite: Rgba) -> Rgba:
+    """Cut away fully transparent borders; an empty sprite comes back unchanged."""
+    ys, xs = np.nonzero(sprite[..., 3] > 8)
+    if len(ys) == 0:
+        return sprite
+    return sprite[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+
+
 def picture(data: bytes, path: str, inside: str | None, background: str | None) -> Rgba:
     """The picture in a file, cut free of its background.
 
@@ -46,9 +54,9 @@ def picture(data: bytes, path: str, inside: str | None, background: str | None) 
     if suffix == "wad":
         found = _doom(data, str(inside))
     elif suffix == "json":
-        found = _vector(icon_svg(json.loads(data), str(inside)))
+        found = drawn(icon_svg(json.loads(data), str(inside)), VECTOR_SIDE)
     elif suffix == "svg":
-        found = _vector(data.decode("utf-8", errors="replace"))
+        found = drawn(data.decode("utf-8", errors="replace"), VECTOR_SIDE)
     elif suffix in ("ttf", "otf"):
         found = _glyph(data, int(str(inside).removeprefix("U+"), 16))
     else:
@@ -74,11 +82,16 @@ def icon_svg(pack: dict[str, Any], name: str) -> str:
     )
 
 
-def _vector(svg: str) -> Rgba:
+def drawn(svg: str, size: int) -> Rgba:
+    """An SVG, drawn into a square of ``size`` pixels.
+
+    Raises:
+        ValueError: it cannot be drawn.
+    """
     import resvg_py
 
-    drawn = resvg_py.svg_to_bytes(svg_string=svg, width=VECTOR_SIDE, height=VECTOR_SIDE)
-    with Image.open(io.BytesIO(bytes(drawn))) as image:
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)
+    with Image.open(io.BytesIO(bytes(png))) as image:
         return np.asarray(image.convert("RGBA"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -45,14 +44,6 @@ class Drawing:
         return " ".join(w for w in shown.replace("_", "-").split("-") if not w.isdigit())
 
 
-def crop(sprite: Sprite) -> Sprite:
-    """Cut away fully transparent borders; an empty sprite comes back unchanged."""
-    ys, xs = np.nonzero(sprite[..., 3] > 8)
-    if len(ys) == 0:
-        return sprite
-    return sprite[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-
-
 @functools.cache
 def _pack(path: str) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -76,13 +67,10 @@ def raster(drawing: Drawing, size: int) -> Sprite:
     """
     if drawing.path.endswith(".png"):
         with Image.open(drawing.path) as image:
-            picture = image.convert("RGBA")
+            picture = np.asarray(image.convert("RGBA"))
     else:
-        import resvg_py
-
-        drawn = resvg_py.svg_to_bytes(svg_string=_svg(drawing), width=size, height=size)
-        picture = Image.open(io.BytesIO(bytes(drawn))).convert("RGBA")
-    sprite = crop(np.asarray(picture))
+        picture = art_files.drawn(_svg(drawing), size)
+    sprite = art_files.crop(picture)
     if sprite.shape[0] < 4 or sprite.shape[1] < 4 or (sprite[..., 3] > 8).mean() < 0.02:
         raise ValueError(f"{drawing.pack}/{drawing.name} draws nothing")
     scale = size / max(sprite.shape[:2])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesafe.samples.hazards.assets import crop
+from edgesafe.samples.hazards.art_files import crop
 
 Photo = NDArray[np.uint8]
 Sprite = NDArray[np.uint8]

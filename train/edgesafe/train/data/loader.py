@@ -125,8 +125,7 @@ class _Training(Dataset[Any]):
     def __getitem__(self, key: tuple[int, int, int]) -> _Sample | DataError:
         epoch, index, visit = key
         record = self.records[index]
-        seeds = [self.seed, epoch, index, visit] if visit else [self.seed, epoch, index]
-        rng = np.random.default_rng(seeds)
+        rng = np.random.default_rng([self.seed, epoch, index, visit])
         paths = [record.safe_image, record.unsafe_image]
         if record.negative_image is not None:
             paths.append(record.negative_image)
