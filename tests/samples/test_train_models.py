@@ -67,7 +67,7 @@ class Worker:
             self.write(out / "manifest.json")
         elif kind in ("calibration_set", "heldout_set"):
             self.write(out / "records.jsonl")
-        elif kind == "keep_checkpoint":
+        elif kind in ("keep_checkpoint", "soup"):
             self.write(out / "checkpoint.json")
         elif kind == "model_card":
             self.write(self.places.root / "docs" / "moderation-model.json")
@@ -99,7 +99,7 @@ def test_everything_runs_once_and_in_order(places: Places) -> None:
     train_models.run(places, worker, said.append)
     names = [step.name for step in train_models.steps(places)]
     assert worker.did == names
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 18
     assert all(name in line for name, line in zip(names, said, strict=True))
     train_models.run(places, worker, said.append)
     assert worker.did == names

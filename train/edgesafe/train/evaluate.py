@@ -205,6 +205,32 @@ def class_bounds(embedded: Quadruplets, curvature: Tensor) -> dict[str, dict[str
     return bounds
 
 
+def training_bounds(
+    model: SafetyModel,
+    records: Sequence[Quadruplet],
+    settings: EncodeSettings,
+    *,
+    limit: int,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """`class_bounds` on training data; none without a curvature, for there is no root then.
+
+    Args:
+        model: The model; its training mode is restored afterwards.
+        records: The training records.
+        settings: Device and batch size.
+        limit: How many of them to draw; 0 takes them all.
+        seed: Of the draw.
+    """
+    if model.curvature is None:
+        return {}
+    if limit and limit < len(records):
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(records), generator=generator)[:limit].sort().values
+        records = [records[int(i)] for i in chosen]
+    return class_bounds(encode_split(model, records, settings), model.curvature)
+
+
 def radii(embedded: Quadruplets, name: str, curvature: Tensor) -> np.ndarray:
     """Distances from the root of one class, (N,) float64."""
     points = cast(Tensor, getattr(embedded, name)).double()

@@ -25,10 +25,10 @@ from edgesafe.train.data.sampler import batches_of_epoch, with_visits
 from edgesafe.train.ema import RunningMean
 from edgesafe.train.evaluate import (
     EncodeSettings,
-    class_bounds,
     encode_split,
     encode_texts,
     metrics,
+    training_bounds,
     validation_loss,
 )
 from edgesafe.train.log import Mean, RunLog
@@ -336,14 +336,13 @@ class Run:
         if model.curvature is None:
             return  # there is no root to be far from
         model.to(self.device)
-        records = list(self.training.records)
-        limit = self.config.train.bounds_records
-        if limit and limit < len(records):
-            generator = torch.Generator().manual_seed(self.config.seed)
-            chosen = torch.randperm(len(records), generator=generator)[:limit].sort().values
-            records = [records[int(i)] for i in chosen]
-        embedded = encode_split(model, records, self.encode)
-        bounds = class_bounds(embedded, model.curvature)
+        bounds = training_bounds(
+            model,
+            self.training.records,
+            self.encode,
+            limit=self.config.train.bounds_records,
+            seed=self.config.seed,
+        )
         if self.accelerator.is_main_process:
             fields = {**info.__dict__, "bounds": bounds}
             save_checkpoint(self.out, model, CheckpointInfo(**fields))
