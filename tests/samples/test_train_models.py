@@ -135,6 +135,7 @@ def test_half_an_output_is_made_again(places: Places) -> None:
     assert not by_name["fetch drawings and photos"].done()
     assert not by_name["make the quadruplets"].done()
     assert not by_name["train on images"].done()
+    assert not by_name["take the mean of the three"].done()
     assert by_name["train on texts"].done()
 
 

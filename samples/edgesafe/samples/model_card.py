@@ -36,7 +36,9 @@ _DATA = (
     "rendered, and both got a caption. The numbers below were measured on {photos} other photos, "
     "with drawings by another program in styles of its own, and on texts written apart; the "
     "thresholds were chosen on neither. [moderation-data.md](moderation-data.md) tells how all of "
-    "it is made. The intervals are those of this test set: photos from elsewhere may differ by "
+    "it is made, and which choices of the "
+    "[shipped weights](moderation-data.md#the-shipped-weights) were made with the test in view. "
+    "The intervals are those of this test set: photos from elsewhere may differ by "
     "more."
 )
 

@@ -146,10 +146,10 @@ def steps(places: Places) -> list[Step]:
         Step(
             "take the mean of the three",
             words(
-                "edgesafe.train.soup", images, regions, whole, "--data", records, "--val", val,
+                "edgesafe.train.soup", images, regions, whole, "--data", captions, "--val", val,
                 "--out", mean,
             ),
-            partial(made, checkpoint, whole / "checkpoint.json"),
+            partial(made, checkpoint, *(p / "checkpoint.json" for p in (images, regions, whole))),
         ),
         Step(
             "export without thresholds",
