@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import geoopt
 import numpy as np
 import pytest
 import torch
@@ -187,7 +188,6 @@ def test_curvature_must_be_positive() -> None:
 def test_against_geoopt(c: float) -> None:
     # geoopt's manifold is held by its squared radius k = 1/c and by full points, time first; its
     # clamps make it wrong nearer to the root than .1 and for separations below .01.
-    geoopt = pytest.importorskip("geoopt")
     manifold = geoopt.Lorentz(k=torch.tensor(1 / c, dtype=torch.float64))
     x = torch.from_numpy(points(200, 32, 0.1, 3, 11))
     step = torch.from_numpy(points(100, 32, 0.01, 0.1, 12))
