@@ -13,7 +13,7 @@ import click
 import torch
 
 from edgesafe.cli import run
-from edgesafe.train.checkpoint import INFO_FILE, load_checkpoint, save_checkpoint
+from edgesafe.train.checkpoint import load_checkpoint, may_replace, save_checkpoint
 
 
 @click.command()
@@ -21,7 +21,7 @@ from edgesafe.train.checkpoint import INFO_FILE, load_checkpoint, save_checkpoin
 @click.argument("out", type=click.Path(path_type=Path))
 def main(checkpoint: Path, out: Path) -> None:
     """Write CHECKPOINT as OUT with its matrices in float16, replacing a checkpoint there."""
-    if out.exists() and not (out / INFO_FILE).is_file():
+    if not may_replace(out):
         raise click.UsageError(f"{out} is there and is no checkpoint: choose another name")
     model, info = load_checkpoint(checkpoint)
     save_checkpoint(out, model, info, dtype=torch.float16)

@@ -117,6 +117,11 @@ def save_checkpoint(
         ) from error
 
 
+def may_replace(path: Path) -> bool:
+    """Whether a checkpoint may be written there: nothing is there, or a checkpoint."""
+    return not path.exists() or (path / INFO_FILE).is_file()
+
+
 def load_checkpoint(path: Path | str) -> tuple[SafetyModel, CheckpointInfo]:
     """Reads a checkpoint.
 

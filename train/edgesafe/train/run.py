@@ -333,8 +333,6 @@ class Run:
             return
         model, info = load_checkpoint(self.out)
         self.kept = {k: v for k, v in info.metrics.items() if k not in ("step", "epoch")}
-        if model.curvature is None:
-            return  # there is no root to be far from
         model.to(self.device)
         bounds = training_bounds(
             model,
@@ -343,7 +341,7 @@ class Run:
             limit=self.config.train.bounds_records,
             seed=self.config.seed,
         )
-        if self.accelerator.is_main_process:
+        if bounds and self.accelerator.is_main_process:
             fields = {**info.__dict__, "bounds": bounds}
             save_checkpoint(self.out, model, CheckpointInfo(**fields))
         self.accelerator.wait_for_everyone()

@@ -10,7 +10,6 @@ measured anew, on the CPU; configuration, seed and concepts are those of the las
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +19,13 @@ from torch import Tensor
 
 from edgesafe.cli import run
 from edgesafe.runtime.errors import CheckpointError, UsageError
-from edgesafe.runtime.files import check_writable
+from edgesafe.runtime.files import check_writable, sha256_hex
 from edgesafe.train.checkpoint import (
     INFO_FILE,
     MODEL_FILE,
     CheckpointInfo,
     load_checkpoint,
+    may_replace,
     save_checkpoint,
 )
 from edgesafe.train.config import read_config
@@ -77,11 +77,11 @@ def _mean(tensors: list[Tensor]) -> Tensor:
 
 def _refuse(checkpoints: tuple[Path, ...], out: Path) -> None:
     places = [path.resolve() for path in checkpoints]
-    if len(set(places)) < 2 or len(set(places)) < len(places):
+    if len(places) < 2 or len(set(places)) < len(places):
         raise UsageError("a mean needs at least two checkpoints, each named once")
     if out.resolve() in places:
         raise UsageError(f"--out {out} is one of the checkpoints: choose another name")
-    if out.exists() and not (out / INFO_FILE).is_file():
+    if not may_replace(out):
         raise UsageError(f"--out {out} is there and is no checkpoint: choose another name")
     # What is written is a folder, put in place of one that may be there.
     check_writable(out.with_name(f"{out.name}.new"), "--out", make_folder=True)
@@ -89,7 +89,7 @@ def _refuse(checkpoints: tuple[Path, ...], out: Path) -> None:
 
 def _told(checkpoint: Path) -> dict[str, str]:
     weights = (checkpoint / MODEL_FILE).read_bytes()
-    return {"name": checkpoint.name, "sha256": hashlib.sha256(weights).hexdigest()}
+    return {"name": checkpoint.name, "sha256": sha256_hex(weights)}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

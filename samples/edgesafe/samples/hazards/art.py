@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -153,8 +151,8 @@ def fetch(out: Path, npm: Download, pypi: Download, debian: Callable[[str], Path
             lines += _saved(name, source, _reader(debian(package)), out, len(lines))
             continue
         archive = (npm if registry == "npm" else pypi)(package, out)
-        with _Archive(archive) as opened:
-            lines += _saved(name, source, opened.read, out, len(lines))
+        with art_files.opened(archive) as read:
+            lines += _saved(name, source, read, out, len(lines))
         archive.unlink()
     # Last: its presence says that the folder is whole.
     atomic_write(out / _INDEX, "".join(line + "\n" for line in lines).encode())
@@ -198,28 +196,3 @@ def _saved(
 
 def _reader(folder: Path) -> Callable[[str], bytes]:
     return lambda path: (folder / path).read_bytes()
-
-
-class _Archive:
-    """A package as its registry serves it: a gzipped tar or a zip."""
-
-    def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path) if path.suffix == ".whl" else None
-        self._tar = tarfile.open(path) if self._zip is None else None
-
-    def __enter__(self) -> _Archive:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for archive in (self._zip, self._tar):
-            if archive is not None:
-                archive.close()
-
-    def read(self, path: str) -> bytes:
-        if self._zip is not None:
-            return self._zip.read(path)
-        assert self._tar is not None
-        member = self._tar.extractfile(path)
-        if member is None:
-            raise KeyError(path)
-        return member.read()

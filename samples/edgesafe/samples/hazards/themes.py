@@ -6,8 +6,8 @@ hazard, with a caption each; both were written by looking at the pictures.
 
 from __future__ import annotations
 
+import io
 import json
-import tarfile
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from PIL import Image
 
 from edgesafe.runtime.errors import DataError
 from edgesafe.runtime.files import atomic_write
+from edgesafe.samples.hazards import art_files
 
 Pack = Callable[[str, Path], Path]
 """``(package@version, folder) -> archive``: downloads one npm package."""
@@ -38,15 +39,14 @@ def flat_name(package: str, path: str) -> str:
 
 
 def _unpack(archive: Path, package: str, wanted: dict[str, str], out: Path) -> Iterator[str]:
-    with tarfile.open(archive) as bundle:
+    with art_files.opened(archive) as read:
         for path, caption in wanted.items():
             try:
-                member = bundle.extractfile(f"package/{path}")
+                data = read(f"package/{path}")
             except KeyError as error:
                 raise DataError(f"{package}: {path} is not in the package.") from error
-            assert member is not None
             name = flat_name(package, path)
-            with Image.open(member) as image:
+            with Image.open(io.BytesIO(data)) as image:
                 image.thumbnail((_LONG_SIDE, _LONG_SIDE))
                 image.convert("RGB").save(out / name, quality=92)
             yield json.dumps({"image": name, "captions": [caption]})

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from edgesafe.runtime.errors import UsageError
-from edgesafe.train.checkpoint import INFO_FILE, save_checkpoint
+from edgesafe.train.checkpoint import INFO_FILE, may_replace, save_checkpoint
 from edgesafe.train.importing import hysac as hysac_release
 from edgesafe.train.importing import meru as meru_release
 from edgesafe.train.importing import openclip as openclip_release
@@ -106,7 +106,7 @@ def _write(
 ) -> None:
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists already: choose another name or pass --overwrite")
-    if out.exists() and not (out / INFO_FILE).is_file():
+    if not may_replace(out):
         raise UsageError(f"{out} holds no {INFO_FILE}: only a checkpoint is overwritten")
     info = imported.info
     if licence is not None:
