@@ -166,3 +166,21 @@ def test_a_checkpoint_without_a_configuration_is_named(
     (b / "checkpoint.json").write_text(json.dumps({**info, "config": {"method": 7}}))
     said = refusal(invoke(a, b, out=tmp_path / "mean"), 2)
     assert f"{b / 'checkpoint.json'}: config" in said
+
+
+def test_bad_records_are_refused_or_left_out(
+    make: Callable[..., Path], invoke: Callable[..., list[str]], data_folder: Path, tmp_path: Path
+) -> None:
+    a, b, out = make("a", 1), make("b", 2), tmp_path / "mean"
+    val = tmp_path / "val.jsonl"
+    rows = [json.loads(row) for row in (data_folder / "val.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {key: str(data_folder / row[key]) for key in ("safe_image", "unsafe_image")}
+    lines = [json.dumps(row) for row in rows] + ['{"id": "half"}']
+    val.write_text("\n".join(lines), encoding="utf-8")
+    line = invoke(a, b, out=out)
+    line[line.index("--val") + 1] = str(val)
+    assert "--skip-bad" in refusal(line, 3) and not out.exists()
+    assert CliRunner().invoke(soup.main, [*line, "--skip-bad"]).exit_code == 0
+    described = load_checkpoint(out)[1].data["validation"]
+    assert (described["records"], described["skipped"]) == (6, 1)

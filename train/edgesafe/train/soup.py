@@ -112,7 +112,8 @@ def _told(checkpoint: Path) -> dict[str, str]:
     help="Validation records that the metrics are measured on.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")
-def main(checkpoints: tuple[Path, ...], data: Path, val: Path, out: Path) -> None:
+@click.option("--skip-bad", is_flag=True, help="Leave bad records out instead of refusing.")
+def main(checkpoints: tuple[Path, ...], data: Path, val: Path, out: Path, skip_bad: bool) -> None:
     """Write the mean of the weights of CHECKPOINTS as one, replacing a checkpoint at --out."""
     _refuse(checkpoints, out)
     model, info = mean_of(list(checkpoints))
@@ -124,8 +125,8 @@ def main(checkpoints: tuple[Path, ...], data: Path, val: Path, out: Path) -> Non
     config = read_config(info.config, f"{where}: config")
     settings = EncodeSettings(torch.device("cpu"), workers=config.data.workers)
     click.echo(f"reading {data} and {val}", err=True)
-    training = read_quadruplets(data, config.data)
-    held_out = read_quadruplets(val, config.data)
+    training = read_quadruplets(data, config.data, skip_bad=skip_bad)
+    held_out = read_quadruplets(val, config.data, skip_bad=skip_bad)
     click.echo("measuring the mean on both", err=True)
     bounds = training_bounds(
         model, training.records, settings, limit=config.train.bounds_records, seed=info.seed
